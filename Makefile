@@ -1,0 +1,69 @@
+# kubelet-bridge: `make help` lists the targets.
+SHELL := /bin/bash
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed
+
+.DEFAULT_GOAL := help
+.PHONY: help setup demo demo-down test test-fast cluster-binaries fmt lint types layers golden docs docs-verify bench bench-store check clean
+
+help: ## List the targets
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  \033[1m%-18s\033[0m %s\n", $$1, $$2}'
+
+$(STAMP): pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "kubelet-bridge needs Python 3.11 or later; $$($(PYTHON) --version) is not. Set PYTHON=/path/to/python3.11" >&2; exit 1; }
+	@echo "==> virtual environment in $(VENV)"
+	@$(PYTHON) -m venv $(VENV) || { echo "python venv is missing: apt-get install python3-venv" >&2; exit 1; }
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --upgrade 'pip>=25.1'
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable . --group dev
+	@touch $@
+
+setup: $(STAMP) ## Make .venv with everything that development needs
+
+demo: $(STAMP) ## Bring up a cluster, the bridge and a three-replica Deployment of VMs
+	@$(BIN)/kubelet-bridge dev demo examples/web.yaml
+
+demo-down: $(STAMP) ## Remove everything that `make demo` started
+	@$(BIN)/kubelet-bridge dev down
+
+cluster-binaries: $(STAMP) ## Build (once) and check the control plane's binaries
+	@$(BIN)/kubelet-bridge dev binaries
+
+test: $(STAMP) cluster-binaries ## Run every test: pure, integration, whole cluster, crashes
+	@$(BIN)/python -m pytest
+
+test-fast: $(STAMP) ## Run the tests that need no cluster
+	@$(BIN)/python -m pytest -m 'not cluster and not crash' --failed-first
+
+fmt: $(STAMP) ## Format
+	@$(BIN)/ruff format . && $(BIN)/ruff check --fix --quiet . || true
+
+lint: $(STAMP) ## Lint and check the format
+	@$(BIN)/ruff check . && $(BIN)/ruff format --check .
+
+types: $(STAMP) ## Type-check
+	@$(BIN)/mypy
+
+layers: $(STAMP) ## Check the import contracts
+	@$(BIN)/lint-imports
+
+golden: $(STAMP) ## Rewrite the golden files from what the code says now
+	@$(BIN)/python -m pytest tests/golden --update-golden
+
+docs: $(STAMP) ## Rewrite the generated documentation
+	@$(BIN)/kubelet-bridge docs --write docs
+
+docs-verify: $(STAMP) ## Fail when the generated documentation is stale
+	@$(BIN)/kubelet-bridge docs --check docs
+
+bench: $(STAMP) cluster-binaries ## Measure: 100 and 1,000 Pods through the whole corridor
+	@$(BIN)/python bench/corridor.py
+
+bench-store: $(STAMP) ## Measure the intent store alone
+	@$(BIN)/python bench/store.py
+
+check: lint types layers docs-verify test ## Everything that must hold before a change lands
+
+clean: ## Remove what the tools left in the tree
+	@rm -rf .mypy_cache .pytest_cache .ruff_cache .hypothesis .import_linter_cache dist build

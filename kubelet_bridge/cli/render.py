@@ -1,0 +1,147 @@
+"""``kubelet-bridge render``: what a Pod would become, without a cluster."""
+
+import sys
+from collections.abc import Iterator
+from typing import Any, TextIO
+
+import click
+import msgspec
+import yaml
+
+from kubelet_bridge.errors import Terminal
+from kubelet_bridge.model.core import ConfigMap, Pod, Secret, Service
+from kubelet_bridge.model.meta import PodKey, vm_name
+from kubelet_bridge.model.snapshot import Inputs, PodEvent, Snapshot
+from kubelet_bridge.translate.config import BridgeConfig
+from kubelet_bridge.translate.image import Unresolvable
+from kubelet_bridge.translate.support import CannotTranslate, refusals
+from kubelet_bridge.translate.virtualmachine import Manifests, MissingInputs, build
+
+NO_UID = "00000000-0000-0000-0000-000000000000"
+Json = dict[str, Any]
+
+
+@click.command()
+@click.argument("files", type=click.File(), nargs=-1, required=True)
+@click.option("--node-name", default="kubelet-bridge", show_default=True, help="Name of the virtual node.")
+@click.option("--output", "-o", type=click.Choice(["yaml", "json"]), default="yaml", show_default=True)
+def render(files: tuple[TextIO, ...], node_name: str, output: str) -> None:
+    """Print the objects that the Pods in FILES ('-': standard input) would become; exit 1 with reasons if they cannot.
+
+    Pods are also taken from the templates of Deployments, StatefulSets, ReplicaSets, DaemonSets, Jobs and CronJobs.
+    ConfigMaps, Secrets and Services in the same files are what the Pods' environment refers to. What only a cluster
+    can tell (uids) is zero.
+    """
+    objects = [one for file in files for one in _documents(file)]
+    found = [raw for one in objects if (raw := pod_of(one)) is not None]
+    if not found:
+        raise Terminal("no Pod, and nothing with a Pod template, in what was given")
+    made: list[Json] = []
+    failed = False
+    for raw in found:
+        pod = _typed(raw)
+        label = f"Pod {pod.metadata.namespace}/{pod.metadata.name}"
+        manifests, reasons = translated(pod, _inputs(objects, pod), BridgeConfig(node_name=node_name))
+        for reason in reasons:
+            click.echo(f"{label}: {reason}", err=True)
+        if manifests is None:
+            failed = True
+            continue
+        for note in manifests.notes:
+            click.echo(f"{label}: note: {note.reason}: {note.message}", err=True)
+        made += [manifests.secret, manifests.virtual_machine]
+    if made:
+        _print(made, output)
+    if failed:
+        sys.exit(1)
+
+
+def translated(pod: Pod, inputs: Inputs, config: BridgeConfig) -> tuple[Manifests | None, list[str]]:
+    """The manifests, or the reasons why there are none."""
+    if refused := refusals(pod):
+        return None, [f"{one.field}: {one.reason}" for one in refused]
+    key = PodKey(pod.metadata.namespace, pod.metadata.name, pod.metadata.uid)
+    try:
+        return build(Snapshot(key=key, pod=pod, inputs=inputs), vm_name(key), config), []
+    except CannotTranslate as error:
+        return None, [f"{one.field}: {one.reason}" for one in error.refusals]
+    except Unresolvable as error:
+        return None, [error.message]
+    except MissingInputs as error:
+        return None, [error.message, *map(_said, error.notes)]
+
+
+def pod_of(one: Json) -> Json | None:
+    """The Pod that an object is, or makes: the template of a workload, named as its first Pod would be."""
+    kind, spec = one.get("kind"), one.get("spec") or {}
+    if kind == "Pod":
+        return one
+    if kind == "CronJob":
+        spec = (spec.get("jobTemplate") or {}).get("spec") or {}
+    elif kind not in ("Deployment", "StatefulSet", "ReplicaSet", "DaemonSet", "Job", "ReplicationController"):
+        return None
+    template, owner = spec.get("template") or {}, one.get("metadata") or {}
+    name = f"{owner.get('name', 'pod')}-0" if kind == "StatefulSet" else owner.get("name", "pod")
+    metadata = {**(template.get("metadata") or {}), "name": name}
+    if "namespace" in owner:
+        metadata["namespace"] = owner["namespace"]
+    return {"kind": "Pod", "metadata": metadata, "spec": template.get("spec") or {}}
+
+
+def _documents(file: TextIO) -> Iterator[Json]:
+    try:
+        for one in yaml.safe_load_all(file):
+            if not isinstance(one, dict | None):
+                raise Terminal(f"{file.name}: want Kubernetes objects, got {type(one).__name__}")
+            if one is not None:
+                yield from one.get("items") or [] if str(one.get("kind", "")).endswith("List") else [one]
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise Terminal(f"{file.name}: {' '.join(str(error).split())}") from error
+
+
+def _typed(raw: Json) -> Pod:
+    name = (raw.get("metadata") or {}).get("name", "?")
+    try:
+        pod = msgspec.convert(raw, Pod)
+    except msgspec.ValidationError as error:
+        raise Terminal(f"Pod {name}: {error}") from error
+    metadata = msgspec.structs.replace(
+        pod.metadata, namespace=pod.metadata.namespace or "default", uid=pod.metadata.uid or NO_UID
+    )
+    return msgspec.structs.replace(pod, metadata=metadata)
+
+
+def _inputs(objects: list[Json], pod: Pod) -> Inputs:
+    def of(kind: str) -> list[Json]:
+        namespace = pod.metadata.namespace
+        return [
+            one for one in objects
+            if one.get("kind") == kind and ((one.get("metadata") or {}).get("namespace") or "default") == namespace
+        ]  # fmt: skip
+
+    config_maps = [msgspec.convert(one, ConfigMap) for one in of("ConfigMap")]
+    secrets = [msgspec.convert(_merged(one), Secret) for one in of("Secret")]
+    return Inputs(
+        config_maps={one.metadata.name: one for one in config_maps},
+        secrets={one.metadata.name: one for one in secrets},
+        services=[msgspec.convert(one, Service) for one in of("Service")],
+    )
+
+
+def _merged(secret: Json) -> Json:
+    """``stringData`` as the API server would store it."""
+    text = {key: str(value).encode() for key, value in (secret.get("stringData") or {}).items()}
+    return {**secret, "data": {**(secret.get("data") or {}), **text}}
+
+
+def _said(note: PodEvent) -> str:
+    return f"{note.reason}: {note.message}"
+
+
+def _print(objects: list[Json], output: str) -> None:
+    plain = msgspec.json.decode(msgspec.json.encode(objects))
+    if output == "json":
+        listed = {"apiVersion": "v1", "kind": "List", "items": plain}
+        click.echo(msgspec.json.format(msgspec.json.encode(listed), indent=2).decode())
+    else:
+        click.echo(yaml.safe_dump_all(plain, sort_keys=False, width=120), nl=False)

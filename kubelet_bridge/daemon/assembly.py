@@ -1,0 +1,249 @@
+"""Everything, made and connected: what is opened before what, and what runs beside what.
+
+The order matters. The store is open before the cluster is looked at; caches are full before the first Pod is worked on;
+the kubelet API listens before the Node says Ready.
+"""
+
+import asyncio
+from collections import Counter
+from datetime import UTC, datetime
+from pathlib import Path
+
+import msgspec
+import structlog
+
+from kubelet_bridge import __version__
+from kubelet_bridge.aio.lag import measure_lag
+from kubelet_bridge.aio.parts import Part
+from kubelet_bridge.aio.tasks import every
+from kubelet_bridge.daemon import serving
+from kubelet_bridge.daemon.nodeside import NodeSide, node_ip
+from kubelet_bridge.daemon.recovery import recover
+from kubelet_bridge.errors import SettingsError, Transient
+from kubelet_bridge.kube import credentials
+from kubelet_bridge.kube.client import Client
+from kubelet_bridge.kube.eventrecorder import EventRecorder
+from kubelet_bridge.kube.informer import Cached, Informer
+from kubelet_bridge.kube.nodes import NodeObjects
+from kubelet_bridge.kube.view import NodeView
+from kubelet_bridge.kube.warnings import WarningCopier
+from kubelet_bridge.kube.watch import EventKind
+from kubelet_bridge.kubelet_api.health import Check
+from kubelet_bridge.model.kubevirt import VirtualMachine
+from kubelet_bridge.model.quantity import InvalidQuantity, Quantity
+from kubelet_bridge.model.resources import NODES
+from kubelet_bridge.node import health
+from kubelet_bridge.node.identity import NodeIdentity, Taint
+from kubelet_bridge.node.lease import NodeLease
+from kubelet_bridge.node.ports import ReadyState
+from kubelet_bridge.node.registration import Registration
+from kubelet_bridge.reconcile.statusmanager import StatusManager
+from kubelet_bridge.reconcile.syncloop import SyncLoop, SyncResult
+from kubelet_bridge.settings import Settings
+from kubelet_bridge.store.database import Database
+from kubelet_bridge.store.intents import IntentStore
+from kubelet_bridge.telemetry.metrics import Metrics
+from kubelet_bridge.translate.config import BridgeConfig
+
+log = structlog.get_logger(__name__)
+
+PRUNE_EVERY = 3600.0
+
+
+def utc_now() -> datetime:
+    """The clock of the whole process."""
+    return datetime.now(UTC)
+
+
+def check_quantities(settings: Settings) -> None:
+    """Refuse what is no quantity while nothing is registered yet. Raises ``SettingsError``."""
+    for name in ("capacity_cpu", "capacity_memory", "capacity_storage", "vm_overhead", "default_memory"):
+        if text := getattr(settings, name):
+            try:
+                Quantity.parse(text)
+            except InvalidQuantity as error:
+                raise SettingsError(f"{name}: {error}") from error
+
+
+async def assemble(settings: Settings) -> "Assembly":
+    """Make every part. Talks to nobody yet.
+
+    Raises:
+        SettingsError: a file or an address in the settings is not usable.
+    """
+    check_quantities(settings)
+    metrics = Metrics(__version__)
+    found = await credentials.load(Path(settings.kubeconfig) if settings.kubeconfig else None)
+    return Assembly(settings, metrics, found, await node_ip(settings, found.base_url))
+
+
+class Assembly:
+    """One virtual node."""
+
+    def __init__(self, settings: Settings, metrics: Metrics, found: credentials.Credentials, ip: str) -> None:
+        self.settings, self.metrics, self.ip = settings, metrics, ip
+        self.client = Client(found, observe=metrics.observe_api_request)
+        self.database = Database(Path(settings.state_dir), observe=self._transaction)
+        self.view = NodeView(self.client, settings.node_name)
+        self.events = EventRecorder(
+            self.client, settings.node_name, clock=utc_now,
+            dropped=lambda: metrics.events_posted.labels("dropped").inc(),
+        )  # fmt: skip
+        self.warnings = WarningCopier(self.client, self.view, self.events.record, since=utc_now())
+        self.nodeside = NodeSide(settings, self.client, self.database, lambda: len(self.view.vms), ip)
+        self.tls = serving.tls(settings, self.client, self.nodeside.addresses)
+        self.server = serving.kubelet_server(settings, self.client, self.view, metrics, self.tls, self._checks())
+        self.admin = serving.admin_server(settings, metrics, {"node": self._not_ready})
+        api = NodeObjects(self.client, settings.node_name)
+        self.registration = Registration(
+            api, _identity(settings), status=self.nodeside.status, ready=self._ready,
+            report_every=settings.status_seconds,
+        )  # fmt: skip
+        self.lease = NodeLease(
+            api, settings.node_name, node_uid=lambda: self.registration.uid, interval=settings.lease_seconds
+        )
+        self.own_node = Informer(self.client, NODES, field_selector=f"metadata.name={settings.node_name}")
+        self.store: IntentStore | None = None
+        self.loop: SyncLoop | None = None
+        self._kubevirt_seen = False
+
+    def parts(self) -> list[Part]:
+        """In the order they are opened; they are closed the other way round."""
+        return [
+            Part(name="API client", open=lambda: self.client),
+            Part(name="intent store", open=lambda: self.database, run=self.database.run),
+            Part(name="TLS", open=lambda: self.tls, run=self.tls.run),
+            Part(name="kubelet API", open=lambda: self.server, run=self.server.run),
+            Part(name="admin port", open=lambda: self.admin),
+            Part(name="node", open=lambda: self.registration, run=self._register),
+            Part(name="lease", run=self._hold_lease),
+            Part(name="watches", run=self._watch),
+            Part(name="events", run=self.events.run),
+            Part(name="KubeVirt", run=self._attend_kubevirt),
+            Part(name="corridor", run=self._corridor),
+            Part(name="loop lag", run=lambda: measure_lag(self.metrics.loop_lag.observe)),
+        ]
+
+    async def _watch(self) -> None:
+        def changed(kind: EventKind, _: Cached) -> None:
+            if kind is EventKind.DELETED:
+                self.registration.poke()
+
+        self.own_node.subscribe(changed)
+        async with asyncio.TaskGroup() as group:
+            for informer in [*self.view.informers, *self.warnings.informers, self.nodeside.hosts, self.own_node]:
+                group.create_task(informer.run(), name=f"watch {informer.resource.plural}")
+
+    async def _corridor(self) -> None:
+        """Once the caches are full: fill a lost store, then work on Pods for ever."""
+        store = await IntentStore.load(self.database)
+        await self.view.wait_synced()
+        await recover(self.database, store, self.view, utc_now)
+        loop = self._sync_loop(store)
+        self.view.subscribe(loop.enqueue)
+        self._count(store, loop)
+        self.store, self.loop = store, loop
+        self.registration.poke()
+        async with asyncio.TaskGroup() as group:
+            group.create_task(loop.run(), name="sync loop")
+            group.create_task(
+                every(PRUNE_EVERY, lambda: store.prune(utc_now()), jitter=0.1, tolerate=(Transient,)), name="prune"
+            )
+
+    def _sync_loop(self, store: IntentStore) -> SyncLoop:
+        status = StatusManager(
+            self.view, self.events, host_ip=self.ip, observe_start=self.metrics.pod_start_duration.observe
+        )
+        return SyncLoop(
+            self.view, store, self.events, status, _config(self.settings), clock=utc_now,
+            workers=self.settings.workers, resync=self.settings.resync_seconds, observe_sync=self._synced,
+        )  # fmt: skip
+
+    async def _register(self) -> None:
+        """The Node exists only after its kubelet API listens, and says Ready only when Pods can be taken."""
+        await self.nodeside.learn(self.server.port)
+        await self.nodeside.hosts.wait_synced()
+        await self.registration.run()
+
+    async def _hold_lease(self) -> None:
+        await self.registration.registered.wait()
+        await self.lease.run()
+
+    async def _attend_kubevirt(self) -> None:
+        def changed() -> None:
+            self._kubevirt_seen = self._kubevirt_seen or bool(self.nodeside.availability.available)
+            self.registration.poke()
+            if self.nodeside.availability.available and self.loop is not None:
+                self.loop.resync()
+
+        await health.watch(self.nodeside.probe, self.nodeside.availability, changed)
+
+    def _ready(self) -> ReadyState:
+        if self.loop is None:
+            return ReadyState(ready=False, reason="CachesNotSynced", message=self._unsynced())
+        if not self._kubevirt_seen:  # later outages have their own condition; what runs goes on running
+            return ReadyState(ready=False, reason="KubeVirtNotSeen", message="KubeVirt has not answered yet")
+        return ReadyState(ready=True, reason="KubeletReady", message="kubelet-bridge is posting ready status")
+
+    def _unsynced(self) -> str:
+        waiting = [informer.resource.plural for informer in self.view.informers if not informer.synced]
+        return f"waiting for a first list of {', '.join(waiting)}" if waiting else "the intent store is being read"
+
+    def _not_ready(self) -> str | None:
+        state = self._ready()
+        if not state.ready:
+            return state.message
+        return None if self.registration.registered.is_set() else "the Node is not registered yet"
+
+    def _checks(self) -> dict[str, Check]:
+        return {
+            "ping": lambda: None, "log": lambda: None,
+            "syncloop": lambda: None if self.loop is not None else "the sync loop has not started",
+        }  # fmt: skip
+
+    def _transaction(self, name: str, seconds: float, _rows: int) -> None:
+        self.metrics.observe_transaction(name, seconds, ok=True)
+
+    def _synced(self, result: SyncResult, seconds: float, waited: float) -> None:
+        self.metrics.observe_sync(result, seconds)
+        self.metrics.queue_latency.observe(waited)
+        if result is not SyncResult.OK:
+            self.metrics.queue_retries.inc()
+
+    def _count(self, store: IntentStore, loop: SyncLoop) -> None:
+        """What is counted anew at each scrape."""
+        self.metrics.queue_depth.set_function(lambda: len(loop.queue))
+        self.metrics.count("intents", "Live intents.", "status", lambda: Counter(one.status for one in store.live()))
+        self.metrics.count("pods", "Pods of this node.", "phase", lambda: Counter(map(_phase, self.view.pods.all())))
+        self.metrics.count("vms", "VMs of this node.", "status", lambda: Counter(map(_printable, self.view.vms.all())))
+
+
+class _PodStatus(msgspec.Struct):
+    phase: str = "Pending"
+
+
+class _PodPhase(msgspec.Struct):
+    status: _PodStatus = msgspec.field(default_factory=_PodStatus)
+
+
+def _phase(pod: Cached) -> str:
+    return msgspec.json.decode(pod.raw, type=_PodPhase).status.phase
+
+
+def _printable(vm: Cached) -> str:
+    return msgspec.json.decode(vm.raw, type=VirtualMachine).status.printable_status or "Unknown"
+
+
+def _identity(settings: Settings) -> NodeIdentity:
+    taint = Taint(settings.taint_key, settings.taint_value, settings.taint_effect) if settings.taint_key else None
+    return NodeIdentity(
+        name=settings.node_name, architecture=settings.architecture, taint=taint, labels=settings.node_labels,
+        annotations=settings.node_annotations,
+    )  # fmt: skip
+
+
+def _config(settings: Settings) -> BridgeConfig:
+    return BridgeConfig(
+        node_name=settings.node_name, default_cpu=settings.default_cpu, default_memory=settings.default_memory,
+        max_hotplug_ratio=settings.max_hotplug_ratio, architecture=settings.architecture, taint_key=settings.taint_key,
+    )  # fmt: skip

@@ -1,0 +1,75 @@
+"""Running the bridge itself on a cluster: the rights it needs, and its process. Tests start bridges this way too."""
+
+from kubelet_bridge.devcluster import manifests
+from kubelet_bridge.devcluster.component import Component, Health
+from kubelet_bridge.devcluster.identities import BRIDGE_ACCOUNT, BRIDGE_NAMESPACE
+from kubelet_bridge.devcluster.layout import ClusterState, Layout
+from kubelet_bridge.devcluster.manifests import Manifest
+from kubelet_bridge.devcluster.processes import python_command
+
+NODE_NAME = "kubelet-bridge"
+_READ = ("get", "list", "watch")
+_ACTIONS = ("start", "stop", "restart")
+_WRITE = ("create", "update", "patch", "delete")
+
+# Group, resources, verbs.
+RULES: tuple[tuple[str, tuple[str, ...], tuple[str, ...]], ...] = (
+    ("", ("nodes",), (*_READ, *_WRITE)),
+    ("", ("nodes/status", "pods/status"), ("get", "update", "patch")),
+    ("coordination.k8s.io", ("leases",), (*_READ, *_WRITE)),
+    ("", ("pods",), (*_READ, "update", "patch", "delete")),
+    ("", ("events",), (*_READ, "create", "update", "patch")),
+    ("", ("secrets",), (*_READ, *_WRITE)),
+    ("", ("configmaps", "services", "namespaces", "serviceaccounts", "persistentvolumeclaims"), _READ),
+    ("kubevirt.io", ("virtualmachines",), (*_READ, *_WRITE)),
+    ("kubevirt.io", ("virtualmachineinstances",), (*_READ, "delete")),
+    ("kubevirt.io", ("kubevirts",), _READ),
+    ("cdi.kubevirt.io", ("datavolumes",), _READ),
+    ("subresources.kubevirt.io", tuple(f"virtualmachines/{action}" for action in _ACTIONS), ("update",)),
+    # An ownerReference that blocks its owner's deletion needs this right on the owner.
+    ("", ("pods/finalizers",), ("update",)),
+    ("authentication.k8s.io", ("tokenreviews",), ("create",)),
+    ("authorization.k8s.io", ("subjectaccessreviews",), ("create",)),
+    ("certificates.k8s.io", ("certificatesigningrequests",), ("create", *_READ)),
+)
+
+
+def rbac() -> list[Manifest]:
+    """The bridge's namespace, ServiceAccount, ClusterRole and bindings."""
+    subject = {"kind": "ServiceAccount", "name": BRIDGE_ACCOUNT, "namespace": BRIDGE_NAMESPACE}
+    role: Manifest = {
+        "apiVersion": "rbac.authorization.k8s.io/v1", "kind": "ClusterRole", "metadata": {"name": BRIDGE_ACCOUNT},
+        "rules": [{"apiGroups": [group], "resources": resources, "verbs": verbs} for group, resources, verbs in RULES],
+    }  # fmt: skip
+    # The client CA and the request-header CA of the API server, which calls the kubelet API.
+    reader: Manifest = {
+        "apiVersion": "rbac.authorization.k8s.io/v1", "kind": "RoleBinding",
+        "metadata": {"name": "kubelet-bridge-authentication-reader", "namespace": "kube-system"},
+        "roleRef": {
+            "apiGroup": "rbac.authorization.k8s.io", "kind": "Role",
+            "name": "extension-apiserver-authentication-reader",
+        },
+        "subjects": [subject],
+    }  # fmt: skip
+    account: Manifest = {
+        "apiVersion": "v1", "kind": "ServiceAccount",
+        "metadata": {"name": BRIDGE_ACCOUNT, "namespace": BRIDGE_NAMESPACE},
+    }  # fmt: skip
+    return [role, reader, account, manifests.cluster_role_binding(BRIDGE_ACCOUNT, BRIDGE_ACCOUNT, subject)]
+
+
+def component(
+    layout: Layout, state: ClusterState, *, node_name: str = NODE_NAME, listen_port: int = 0, admin_port: int = 0,
+    arguments: tuple[str, ...] = (),
+) -> Component:  # fmt: skip
+    """A bridge called ``node_name``, with its own state directory; a port of 0 is the one the cluster keeps for it."""
+    listen, admin = listen_port or state.ports.bridge, admin_port or state.ports.bridge_admin
+    address = f"{state.node_address}:{listen}"
+    state_directory = layout.bridge_state if node_name == NODE_NAME else layout.directory / node_name
+    argv = python_command(
+        "run", "--kubeconfig", str(layout.kubeconfig("bridge")), "--state-dir", str(state_directory),
+        "--node-name", node_name, "--listen", address, "--admin-listen", f"127.0.0.1:{admin}", *arguments,
+    )  # fmt: skip
+    return Component(
+        node_name, argv, address, (listen, admin), health=Health(f"http://127.0.0.1:{admin}/readyz"), grace=10.0
+    )

@@ -1,0 +1,234 @@
+"""The cluster as one virtual node sees it: Pods, VMs, instances, launchers, cached; and the writes of a Pod's life."""
+
+import asyncio
+from collections.abc import Callable, Iterable
+from typing import Any
+
+import msgspec
+
+from kubelet_bridge.errors import Conflict, Invalid, NotFound
+from kubelet_bridge.kube.client import Client, PatchType
+from kubelet_bridge.kube.informer import Cached, Informer
+from kubelet_bridge.kube.inputs import InputReader
+from kubelet_bridge.kube.watch import EventKind
+from kubelet_bridge.model.core import Pod
+from kubelet_bridge.model.kubevirt import Launcher, VirtualMachine, VirtualMachineInstance
+from kubelet_bridge.model.meta import (
+    ANNOTATION_POD_NAME,
+    FIELD_MANAGER,
+    LABEL_NODE,
+    LABEL_POD_NAME,
+    LABEL_POD_UID,
+    ObjectHead,
+    PodKey,
+    label_value,
+)
+from kubelet_bridge.model.resources import PODS, SECRETS, VIRTUALMACHINEINSTANCES, VIRTUALMACHINES, VM_SUBRESOURCES
+from kubelet_bridge.model.snapshot import Inputs, Snapshot
+
+_POD = msgspec.json.Decoder(Pod)
+_VM = msgspec.json.Decoder(VirtualMachine)
+_VMI = msgspec.json.Decoder(VirtualMachineInstance)
+_LAUNCHER = msgspec.json.Decoder(Launcher)
+_HEAD = msgspec.json.Decoder(ObjectHead)
+
+
+def _by_uid(head: ObjectHead) -> Iterable[str]:
+    return (head.uid,)
+
+
+def _by_pod_uid(head: ObjectHead) -> Iterable[str]:
+    uid = head.labels.get(LABEL_POD_UID)
+    return (uid,) if uid else ()
+
+
+class NodeView:
+    """Four informers and the requests around them. Satisfies ``reconcile.ports.ClusterPort``."""
+
+    def __init__(self, client: Client, node_name: str) -> None:
+        self._client = client
+        ours = f"{LABEL_NODE}={label_value(node_name)}"
+        indexers = {"pod-uid": _by_pod_uid}
+        self.pods = Informer(client, PODS, field_selector=f"spec.nodeName={node_name}", indexers={"uid": _by_uid})
+        self.vms = Informer(client, VIRTUALMACHINES, label_selector=ours, indexers=indexers)
+        self.vmis = Informer(client, VIRTUALMACHINEINSTANCES, label_selector=ours, indexers=indexers)
+        self.launchers = Informer(
+            client, PODS, label_selector=f"{ours},kubevirt.io=virt-launcher", indexers=indexers
+        )  # fmt: skip
+        self._inputs = InputReader(client)
+
+    @property
+    def informers(self) -> list[Informer]:
+        """Every informer, to be run."""
+        return [self.pods, self.vms, self.vmis, self.launchers]
+
+    async def wait_synced(self) -> None:
+        """Return once every cache has had its first list."""
+        await asyncio.gather(*(informer.wait_synced() for informer in self.informers))
+
+    def subscribe(self, enqueue: Callable[[PodKey], None]) -> None:
+        """Call ``enqueue`` with the key of each Pod that a change is about."""
+
+        def pod_changed(_: EventKind, cached: Cached) -> None:
+            enqueue(_own_key(cached.head))
+
+        def part_changed(_: EventKind, cached: Cached) -> None:
+            if (key := self.key_of(cached.head)) is not None:
+                enqueue(key)
+
+        def vm_changed(kind: EventKind, cached: Cached) -> None:
+            part_changed(kind, cached)
+            # A Pod of the same name may be waiting for this VM to be gone.
+            waiting = self.pods.get(cached.head.namespace, cached.head.name)
+            if kind is EventKind.DELETED and waiting is not None:
+                enqueue(_own_key(waiting.head))
+
+        self.pods.subscribe(pod_changed)
+        self.vms.subscribe(vm_changed)
+        self.vmis.subscribe(part_changed)
+        self.launchers.subscribe(part_changed)
+
+    def key_of(self, head: ObjectHead) -> PodKey | None:
+        """The Pod that a VM, instance or launcher belongs to; None for one that names no Pod's uid.
+
+        By its label, or, should somebody have removed that, by its owner.
+        """
+        owners = (owner.uid for owner in head.metadata.owner_references if owner.kind == "Pod")
+        uid = head.labels.get(LABEL_POD_UID) or next(owners, "")
+        if not uid:
+            return None
+        if pods := self.pods.by_index("uid", uid):
+            return _own_key(pods[0].head)
+        named = [head, *(vm.head for vm in self.vms.by_index("pod-uid", uid))]
+        names = [one.metadata.annotations.get(ANNOTATION_POD_NAME) for one in named]
+        name = next((name for name in names if name), head.labels.get(LABEL_POD_NAME, ""))
+        return PodKey(head.namespace, name, uid) if name else None
+
+    def keys(self) -> Iterable[PodKey]:
+        """Every Pod incarnation that anything cached speaks of."""
+        found = {_own_key(pod.head) for pod in self.pods.all()}
+        for informer in (self.vms, self.vmis, self.launchers):
+            found |= {key for cached in informer.all() if (key := self.key_of(cached.head)) is not None}
+        return found
+
+    async def load(self, key: PodKey, *, vm_name: str, promised: bool) -> Snapshot:
+        """See ``ClusterPort.load``."""
+        vms, vmis, launchers = (one.by_index("pod-uid", key.uid) for one in (self.vms, self.vmis, self.launchers))
+        pod = await self._pod(key, ask=promised or bool(vms or vmis or launchers))
+        named = self.vms.get(key.namespace, vm_name)
+        squatter = named if named is not None and named.head.labels.get(LABEL_POD_UID) != key.uid else None
+        found = [_LAUNCHER.decode(one.raw) for one in launchers]
+        return Snapshot(
+            key=key, pod=pod,
+            vm=_VM.decode(vms[0].raw) if vms else None,
+            squatter=_VM.decode(squatter.raw) if squatter else None,
+            vmi=_VMI.decode(_newest(vmis).raw) if vmis else None,
+            launchers=[one for one in found if one.status.phase not in ("Succeeded", "Failed")] or found,
+        )  # fmt: skip
+
+    async def _pod(self, key: PodKey, *, ask: bool) -> Pod | None:
+        cached = self.pods.get(key.namespace, key.name)
+        if cached is not None and cached.head.uid == key.uid:
+            return _POD.decode(cached.raw)
+        if not ask:
+            return None
+        try:
+            raw = await self._client.get(PODS, key.namespace, key.name)
+        except NotFound:
+            return None
+        found = _POD.decode(raw)
+        return found if found.metadata.uid == key.uid else None
+
+    async def inputs(self, pod: Pod) -> Inputs:
+        """See ``ClusterPort.inputs``."""
+        return await self._inputs.read(pod)
+
+    async def get_vm(self, namespace: str, name: str) -> VirtualMachine | None:
+        """See ``ClusterPort.get_vm``."""
+        try:
+            return _VM.decode(await self._client.get(VIRTUALMACHINES, namespace, name))
+        except NotFound:
+            return None
+
+    async def apply_secret(self, namespace: str, manifest: dict[str, Any]) -> None:
+        """See ``ClusterPort.apply_secret``."""
+        await self._client.apply(SECRETS, namespace, manifest["metadata"]["name"], manifest)
+
+    async def create_vm(self, namespace: str, manifest: dict[str, Any]) -> VirtualMachine:
+        """See ``ClusterPort.create_vm``."""
+        raw = await self._client.request(
+            "POST", VIRTUALMACHINES.path(namespace), body=msgspec.json.encode(manifest),
+            params={"fieldManager": FIELD_MANAGER}, label=("create", VIRTUALMACHINES.plural),
+        )  # fmt: skip
+        return _VM.decode(self.vms.learn(raw).raw)
+
+    async def apply_vm(self, namespace: str, manifest: dict[str, Any], *, uid: str) -> VirtualMachine:
+        """See ``ClusterPort.apply_vm``."""
+        body = {**manifest, "metadata": {**manifest["metadata"], "uid": uid}}
+        raw = await self._client.apply(VIRTUALMACHINES, namespace, manifest["metadata"]["name"], body)
+        return _VM.decode(self.vms.learn(raw).raw)
+
+    async def mark_vm(self, namespace: str, name: str, marks: dict[str, Any], *, uid: str) -> VirtualMachine:
+        """See ``ClusterPort.mark_vm``."""
+        body = {"metadata": {**marks, "uid": uid}}
+        raw = await self._client.patch(VIRTUALMACHINES, namespace, name, body, kind=PatchType.MERGE)
+        return _VM.decode(self.vms.learn(raw).raw)
+
+    async def stop_vm(self, namespace: str, name: str, *, grace: int) -> None:
+        """See ``ClusterPort.stop_vm``. KubeVirt first writes the grace into the instance; then it may answer 409."""
+        try:
+            await self._client.request(
+                "PUT", VM_SUBRESOURCES.path(namespace, name, "stop"), body=msgspec.json.encode({"gracePeriod": grace}),
+                headers={"Accept": "*/*"},  # virt-api answers 406 to a client that insists on JSON
+                label=("replace", "virtualmachines/stop"),
+            )  # fmt: skip
+        except (NotFound, Conflict):
+            return
+
+    async def delete_vm(self, namespace: str, name: str, *, uid: str) -> None:
+        """See ``ClusterPort.delete_vm``."""
+        try:
+            await self._client.delete(VIRTUALMACHINES, namespace, name, uid=uid)
+        except (NotFound, Conflict):
+            return
+
+    async def delete_vmi(self, namespace: str, name: str, *, uid: str) -> None:
+        """See ``ClusterPort.delete_vmi``."""
+        try:
+            await self._client.delete(VIRTUALMACHINEINSTANCES, namespace, name, uid=uid)
+        except (NotFound, Conflict):
+            return
+
+    async def patch_status(self, key: PodKey, patch: dict[str, Any]) -> Pod | None:
+        """See ``ClusterPort.patch_status``. Another uid is answered with 422: ``metadata.uid`` is immutable."""
+        try:
+            raw = await self._client.patch(
+                PODS, key.namespace, key.name, patch, kind=PatchType.STRATEGIC, subresource="status"
+            )
+        except (NotFound, Conflict):
+            return None
+        except Invalid as error:
+            if "metadata.uid" in error.message:
+                return None
+            raise
+        return _POD.decode(self.pods.learn(raw).raw)
+
+    async def delete_pod(self, key: PodKey) -> None:
+        """See ``ClusterPort.delete_pod``."""
+        try:
+            raw = await self._client.delete(PODS, key.namespace, key.name, uid=key.uid, grace_seconds=0)
+        except (NotFound, Conflict):
+            return
+        if _HEAD.decode(raw).metadata.finalizers:
+            self.pods.learn(raw)
+        else:
+            self.pods.unlearn(key.namespace, key.name, uid=key.uid)
+
+
+def _own_key(head: ObjectHead) -> PodKey:
+    return PodKey(head.namespace, head.name, head.uid)
+
+
+def _newest(objects: list[Cached]) -> Cached:
+    """The one made last; objects without a time (there are none in practice) come first."""
+    return max(objects, key=lambda one: (str(one.head.metadata.creation_timestamp or ""), one.head.uid))

@@ -1,0 +1,78 @@
+"""Everything that is known about one Pod at one moment: what the planner decides from and the status is made of."""
+
+from enum import StrEnum
+
+import msgspec
+
+from kubelet_bridge.model.core import ConfigMap, Pod, Secret, Service
+from kubelet_bridge.model.intent import Intent
+from kubelet_bridge.model.kubevirt import Launcher, VirtualMachine, VirtualMachineInstance
+from kubelet_bridge.model.meta import PodKey
+
+
+class EventType(StrEnum):
+    """``type`` of a core/v1 Event."""
+
+    NORMAL = "Normal"
+    WARNING = "Warning"
+
+
+class PodEvent(msgspec.Struct, frozen=True):
+    """An event to record on the Pod; one of a container has the ``field_path`` ``spec.containers{name}``."""
+
+    type: EventType
+    reason: str
+    message: str
+    field_path: str = ""
+
+
+class Inputs(msgspec.Struct, frozen=True):
+    """What a Pod's spec points at, by name, within its namespace. A name that maps to None was looked for in vain.
+
+    ``services`` are the namespace's Services and ``default/kubernetes`` (for service environment variables).
+    ``unreadable`` says what we may not read; then nothing else of it counts.
+    """
+
+    config_maps: dict[str, ConfigMap | None] = {}
+    secrets: dict[str, Secret | None] = {}
+    services: list[Service] = []
+    unreadable: str = ""
+
+
+class Snapshot(msgspec.Struct, frozen=True, kw_only=True):
+    """One Pod's world.
+
+    Attributes:
+        pod: None when the API server no longer has this incarnation (a GET said so, not a list).
+        vm: the VirtualMachine of this incarnation (its pod-uid label is ours), if there is one.
+        squatter: a VirtualMachine of the intended name that is not this incarnation's: a predecessor's, a stranger's.
+        vmi: the instance of ``vm``, or one that carries our pod-uid label.
+        launchers: launcher Pods that carry our pod-uid label; more than one during a migration.
+        inputs: None when they were not looked up (nothing has to be created).
+    """
+
+    key: PodKey
+    pod: Pod | None = None
+    intent: Intent | None = None
+    vm: VirtualMachine | None = None
+    squatter: VirtualMachine | None = None
+    vmi: VirtualMachineInstance | None = None
+    launchers: list[Launcher] = []
+    inputs: Inputs | None = None
+
+    @property
+    def active_launcher(self) -> Launcher | None:
+        """The launcher of this boot, on the node where the VM runs now (a migration's target is not it yet)."""
+        if self.vmi is None:
+            return None
+        ours = [one for one in self.launchers if _may_run(one, self.vmi)]
+        running = [one for one in ours if one.metadata.uid in self.vmi.status.active_pods] or ours
+        here = [one for one in running if one.spec.node_name and one.spec.node_name == self.vmi.status.node_name]
+        candidates = here or running
+        return candidates[-1] if candidates else None
+
+
+def _may_run(launcher: Launcher, vmi: VirtualMachineInstance) -> bool:
+    """A launcher of the former boot can outlive its VMI by its grace period; it is owned by that one."""
+    owners = launcher.metadata.owner_references
+    return not owners or any(owner.uid == vmi.metadata.uid for owner in owners)

@@ -1,0 +1,210 @@
+"""Carries out one step of a plan through the ports, and returns what is known afterwards."""
+
+import contextlib
+from collections.abc import Iterator
+from typing import Any, assert_never
+
+import msgspec
+
+from kubelet_bridge.aio import failpoints
+from kubelet_bridge.errors import AlreadyExists, Forbidden, Transient
+from kubelet_bridge.model.intent import Intent
+from kubelet_bridge.model.kubevirt import VirtualMachine
+from kubelet_bridge.model.meta import LABEL_POD_UID
+from kubelet_bridge.model.snapshot import EventType, Inputs, PodEvent, Snapshot
+from kubelet_bridge.reconcile.actions import (
+    Accept,
+    Claim,
+    ConfirmVm,
+    Create,
+    DeleteVm,
+    FinalizePod,
+    Forget,
+    LookUp,
+    Record,
+    ReplaceInstance,
+    Step,
+    StopVm,
+    Update,
+)
+from kubelet_bridge.reconcile.ports import Clock, ClusterPort, EventPort, IntentPort
+from kubelet_bridge.translate.virtualmachine import Manifests
+
+_WRITES = (
+    "accept",
+    "record",
+    "secret",
+    "create",
+    "update",
+    "claim",
+    "replace",
+    "stop",
+    "delete-vm",
+    "finalize",
+    "forget",
+)
+_BEFORE = {name: failpoints.declare(f"executor.{name}.before") for name in _WRITES}
+_AFTER = {name: failpoints.declare(f"executor.{name}.after") for name in _WRITES}
+
+
+@contextlib.contextmanager
+def _write(name: str) -> Iterator[None]:
+    _BEFORE[name].hit()
+    yield
+    _AFTER[name].hit()
+
+
+class World(msgspec.Struct, frozen=True):
+    """What the planner looks at: the snapshot, and whether a GET has just shown that there is no VM of ours."""
+
+    snapshot: Snapshot
+    vm_absent: bool = False
+
+    def but(self, **changes: Any) -> "World":
+        """The same world with a changed snapshot."""
+        return World(msgspec.structs.replace(self.snapshot, **changes), self.vm_absent)
+
+
+class Executor:
+    """Performs steps; knows nothing of when to perform which."""
+
+    def __init__(self, cluster: ClusterPort, intents: IntentPort, events: EventPort, clock: Clock) -> None:
+        self._cluster = cluster
+        self._intents = intents
+        self._events = events
+        self._clock = clock
+
+    async def run(self, world: World, step: Step) -> World:
+        """Perform ``step`` and return the world with what it changed.
+
+        Raises:
+            BridgeError: it did not succeed; performing it again is safe.
+        """
+        key = world.snapshot.key
+        match step:
+            case Accept(intent):
+                self._events.record(key, _announcements(world.snapshot, intent, "Accepted"))
+                return await self._save(world, "accept", intent, "Accepted")
+            case Record(intent, reason):
+                self._events.record(key, _announcements(world.snapshot, intent, reason))
+                return await self._save(world, "record", intent, reason)
+            case LookUp():
+                return await self._look_up(world)
+            case ConfirmVm(name):
+                return await self._confirm(world, name)
+            case Create(manifests):
+                return await self._create(world, manifests)
+            case Update(manifests, vm_uid):
+                return await self._update(world, manifests, vm_uid)
+            case Claim(name, uid, marks):
+                with _write("claim"):
+                    vm = await self._cluster.mark_vm(key.namespace, name, marks, uid=uid)
+                return world.but(vm=vm)
+            case ReplaceInstance(name, uid):
+                with _write("replace"):
+                    await self._cluster.delete_vmi(key.namespace, name, uid=uid)
+                return world.but(vmi=None)
+            case StopVm(intent, grace):
+                with _write("stop"):
+                    await self._cluster.stop_vm(key.namespace, intent.vm_name, grace=grace)
+                return await self._save(world, "record", intent, "GraceChanged")
+            case DeleteVm(name, uid):
+                with _write("delete-vm"):
+                    await self._cluster.delete_vm(key.namespace, name, uid=uid)
+                return world.but(vm=self._deleting(world.snapshot.vm))
+            case FinalizePod():
+                with _write("finalize"):
+                    await self._cluster.delete_pod(key)
+                return world.but(pod=None)
+            case Forget(reason):
+                with _write("forget"):
+                    await self._intents.destroy(key.uid, reason=reason, now=self._clock())
+                return world.but(intent=None)
+            case _:
+                assert_never(step)
+
+    async def _look_up(self, world: World) -> World:
+        pod = world.snapshot.pod
+        if pod is None:
+            return world
+        try:
+            return world.but(inputs=await self._cluster.inputs(pod))
+        except Forbidden as error:  # that lasts until somebody grants it: the Pod is taken, and says what is missing
+            return world.but(inputs=Inputs(unreadable=error.message))
+
+    async def _save(self, world: World, name: str, intent: Intent, reason: str) -> World:
+        with _write(name):
+            await self._intents.save(intent, reason=reason, now=self._clock())
+        return world.but(intent=intent)
+
+    async def _confirm(self, world: World, name: str) -> World:
+        vm = await self._cluster.get_vm(world.snapshot.key.namespace, name)
+        if vm is not None and _is_ours(vm, world.snapshot):
+            return world.but(vm=vm)
+        return World(msgspec.structs.replace(world.snapshot, squatter=vm), vm_absent=True)
+
+    async def _create(self, world: World, manifests: Manifests) -> World:
+        snapshot = world.snapshot
+        namespace, name = snapshot.key.namespace, manifests.virtual_machine["metadata"]["name"]
+        with _write("secret"):
+            await self._cluster.apply_secret(namespace, manifests.secret)
+        try:
+            with _write("create"):
+                vm = await self._cluster.create_vm(namespace, manifests.virtual_machine)
+        except AlreadyExists:
+            # An earlier try whose answer was lost, or somebody else's VM. Server-side apply could not tell: it would
+            # have taken the other one over.
+            vm_there = await self._cluster.get_vm(namespace, name)
+            if vm_there is None:
+                raise Transient(f"virtual machine {name} went away while it was looked at", reason="Gone") from None
+            if not _is_ours(vm_there, snapshot):
+                return world.but(squatter=vm_there)
+            vm = vm_there
+        self._events.record(snapshot.key, manifests.notes)
+        return world.but(vm=vm)
+
+    async def _update(self, world: World, manifests: Manifests, vm_uid: str) -> World:
+        namespace = world.snapshot.key.namespace
+        with _write("secret"):
+            await self._cluster.apply_secret(namespace, manifests.secret)
+        with _write("update"):
+            vm = await self._cluster.apply_vm(namespace, manifests.virtual_machine, uid=vm_uid)
+        return world.but(vm=vm)
+
+    def _deleting(self, vm: VirtualMachine | None) -> VirtualMachine | None:
+        if vm is None:
+            return None
+        metadata = msgspec.structs.replace(vm.metadata, deletion_timestamp=self._clock())
+        return msgspec.structs.replace(vm, metadata=metadata)
+
+
+def _is_ours(vm: VirtualMachine, snapshot: Snapshot) -> bool:
+    """By its label, or, should somebody have removed that, by the row or the owner."""
+    if vm.metadata.labels.get(LABEL_POD_UID) == snapshot.key.uid:
+        return True
+    recorded = snapshot.intent is not None and vm.metadata.uid == snapshot.intent.vm_uid
+    return recorded or any(owner.uid == snapshot.key.uid for owner in vm.metadata.owner_references)
+
+
+def _announcements(snapshot: Snapshot, intent: Intent, reason: str) -> list[PodEvent]:
+    pod = snapshot.pod
+    if pod is None:
+        return []
+    if reason == "Accepted" and intent.rejected:
+        return [PodEvent(EventType.WARNING, intent.outcome_reason, intent.outcome_message)]
+    if reason == "PodDeleted" and intent.vm_uid:
+        return [
+            PodEvent(
+                EventType.NORMAL, "Killing", f"Stopping container {one.name}", f"spec.containers{{{one.name}}}"
+            )
+            for one in pod.spec.containers
+        ]  # fmt: skip
+    if reason == "VirtualMachineVanished":
+        message = f"Virtual machine {intent.vm_name} was deleted by somebody else"
+        return [PodEvent(EventType.WARNING, "VirtualMachineVanished", message)]
+    if reason == "NameTaken":
+        message = (
+            f"A virtual machine {pod.metadata.name} that is not this Pod's exists; using the name {intent.vm_name}"
+        )
+        return [PodEvent(EventType.WARNING, "NameTaken", message)]
+    return []

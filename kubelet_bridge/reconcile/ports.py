@@ -1,0 +1,114 @@
+"""What ``reconcile`` needs of the world, as Protocols. ``daemon`` plugs the adapters in."""
+
+from collections.abc import Iterable
+from datetime import datetime
+from typing import Any, Protocol
+
+from kubelet_bridge.model.core import Pod
+from kubelet_bridge.model.intent import Intent
+from kubelet_bridge.model.kubevirt import VirtualMachine
+from kubelet_bridge.model.meta import PodKey
+from kubelet_bridge.model.snapshot import Inputs, PodEvent, Snapshot
+
+
+class ClusterPort(Protocol):
+    """The cluster as seen from one node: a cached view, reads that confirm, and the few writes that a Pod's life needs.
+
+    Every coroutine raises ``errors.ApiError``.
+    """
+
+    async def load(self, key: PodKey, *, vm_name: str, promised: bool) -> Snapshot:
+        """The cached world of one Pod, without its intent.
+
+        A Pod missing from the cache is asked for with a GET if something hangs on it: a row (``promised``), or
+        anything in the cluster. Another VM called ``vm_name`` is the snapshot's squatter.
+        """
+        ...
+
+    def keys(self) -> Iterable[PodKey]:
+        """Every Pod incarnation that a cached Pod, VM, VMI or launcher speaks of."""
+        ...
+
+    async def inputs(self, pod: Pod) -> Inputs:
+        """The ConfigMaps, Secrets and Services that the Pod's spec points at."""
+        ...
+
+    async def get_vm(self, namespace: str, name: str) -> VirtualMachine | None:
+        """The VirtualMachine of that name, asked for with a GET; None when the API server says 404."""
+        ...
+
+    async def apply_secret(self, namespace: str, manifest: dict[str, Any]) -> None:
+        """Server-side apply of the cloud-init Secret."""
+        ...
+
+    async def create_vm(self, namespace: str, manifest: dict[str, Any]) -> VirtualMachine:
+        """Create a VM; ``errors.AlreadyExists`` when one of that name is there, whoever made it."""
+        ...
+
+    async def apply_vm(self, namespace: str, manifest: dict[str, Any], *, uid: str) -> VirtualMachine:
+        """Server-side apply of a VM that exists with this uid; ``errors.Conflict`` when it is another."""
+        ...
+
+    async def mark_vm(self, namespace: str, name: str, marks: dict[str, Any], *, uid: str) -> VirtualMachine:
+        """Merge ``marks`` into the metadata of the VM of this uid; ``errors.Conflict`` when it is another."""
+        ...
+
+    async def stop_vm(self, namespace: str, name: str, *, grace: int) -> None:
+        """Give the running guest ``grace`` seconds; no error when it does not run."""
+        ...
+
+    async def delete_vm(self, namespace: str, name: str, *, uid: str) -> None:
+        """Delete this incarnation of a VM; no error when it is gone."""
+        ...
+
+    async def delete_vmi(self, namespace: str, name: str, *, uid: str) -> None:
+        """Delete one boot of a VM; no error when it is gone."""
+        ...
+
+    async def patch_status(self, key: PodKey, patch: dict[str, Any]) -> Pod | None:
+        """Strategic merge patch of ``pods/status``; None when this incarnation is gone."""
+        ...
+
+    async def delete_pod(self, key: PodKey) -> None:
+        """Remove this incarnation of the Pod object at once; no error when it is gone."""
+        ...
+
+
+class IntentPort(Protocol):
+    """The store. Every coroutine raises ``errors.Transient`` while the disk does not take writes."""
+
+    def get(self, uid: str) -> Intent | None:
+        """The live row of a Pod uid."""
+        ...
+
+    def live(self) -> list[Intent]:
+        """Every row that is not a tombstone."""
+        ...
+
+    def new_id(self) -> str:
+        """A readable id that no row has."""
+        ...
+
+    async def save(self, intent: Intent, *, reason: str, now: datetime) -> None:
+        """Return once the row is on disk."""
+        ...
+
+    async def destroy(self, uid: str, *, reason: str, now: datetime) -> None:
+        """Return once the tombstone is on disk."""
+        ...
+
+
+class EventPort(Protocol):
+    """Where events about Pods go. Never blocks, never fails: events are for people."""
+
+    def record(self, key: PodKey, events: Iterable[PodEvent]) -> None:
+        """Post the events, aggregated."""
+        ...
+
+
+class Clock(Protocol):
+    """The current time."""
+
+    def __call__(self) -> datetime:
+        """Now, with a zone."""
+        ...

@@ -1,0 +1,76 @@
+"""Brings a Pod's status in the API to what we know: one patch of what differs, and none when nothing does."""
+
+import asyncio
+from collections.abc import Callable
+from datetime import datetime
+
+from kubelet_bridge.aio import failpoints
+from kubelet_bridge.model.core import PodStatus
+from kubelet_bridge.model.snapshot import Snapshot
+from kubelet_bridge.reconcile.ports import ClusterPort, EventPort
+from kubelet_bridge.translate import podevents, podstatus, statuspatch
+from kubelet_bridge.translate.podstatus import Problem
+
+_BEFORE = failpoints.declare("status.patch.before")
+_AFTER = failpoints.declare("status.patch.after")
+
+
+SETTLE = 0.25
+"""Seconds for which Running waits for Ready."""
+
+Observer = Callable[[float], None]
+"""Told how many seconds a Pod took from its acceptance until its VM ran."""
+
+
+class StatusManager:
+    """Writes Pod statuses, and the events that a change of status means."""
+
+    def __init__(
+        self, cluster: ClusterPort, events: EventPort, *, host_ip: str, observe_start: Observer = lambda _: None
+    ) -> None:
+        self._cluster = cluster
+        self._events = events
+        self._host_ip = host_ip
+        self._observe_start = observe_start
+        self._starting: dict[str, float] = {}
+
+    def wanted(self, snapshot: Snapshot, problem: Problem | None, now: datetime) -> PodStatus:
+        """The status that ``snapshot`` amounts to."""
+        return podstatus.build(snapshot, host_ip=self._host_ip, problem=problem, now=now)
+
+    async def write(self, snapshot: Snapshot, problem: Problem | None, now: datetime) -> float | None:
+        """Patch what differs and record the events; return after how many seconds to come back, if it was held back.
+
+        Raises:
+            ApiError: the patch was not accepted; nothing was recorded.
+        """
+        pod, uid = snapshot.pod, snapshot.key.uid
+        if pod is None or snapshot.intent is None:
+            self._starting.pop(uid, None)
+            return None
+        wanted = self.wanted(snapshot, problem, now)
+        patch = statuspatch.patch(pod, wanted, uid)
+        if patch is None:
+            return None
+        if (wait := self._settling(uid, pod.status, wanted)) is not None:
+            return wait
+        _BEFORE.hit()
+        await self._cluster.patch_status(snapshot.key, patch)
+        _AFTER.hit()
+        if pod.status.phase != "Running" == wanted.phase:
+            self._observe_start((now - snapshot.intent.accepted_at).total_seconds())
+        self._events.record(snapshot.key, podevents.events(pod.status, wanted, snapshot))
+        return None
+
+    def _settling(self, uid: str, before: PodStatus, wanted: PodStatus) -> float | None:
+        """A VM that has just begun to run is mostly ready within moments: then one patch says both."""
+        if (
+            before.phase == "Running"
+            or wanted.phase != "Running"
+            or any(one.ready for one in wanted.container_statuses)
+        ):
+            self._starting.pop(uid, None)
+            return None
+        clock = asyncio.get_running_loop().time()
+        left = self._starting.setdefault(uid, clock) + SETTLE - clock
+        return left if left > 0 else None

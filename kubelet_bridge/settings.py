@@ -1,0 +1,193 @@
+"""Settings of ``kubelet-bridge run``: file, then environment (``KUBELET_BRIDGE_*``), then flags; the later wins.
+
+Names are the same everywhere: ``node_name`` in the file, ``KUBELET_BRIDGE_NODE_NAME``, ``--node-name``.
+"""
+
+import difflib
+import inspect
+import re
+import typing
+from collections.abc import Mapping
+from typing import Any
+
+import msgspec
+
+from kubelet_bridge.errors import SettingsError
+
+PREFIX = "KUBELET_BRIDGE_"
+OTHER_VARIABLES = frozenset({
+    "KUBELET_BRIDGE_BIN_DIR", "KUBELET_BRIDGE_CACHE", "KUBELET_BRIDGE_CONFIG", "KUBELET_BRIDGE_FAILPOINTS",
+    "KUBELET_BRIDGE_SCHEMAS", "KUBELET_BRIDGE_TEST_CLUSTER",
+})  # fmt: skip
+"""Environment variables of the same prefix that are not settings of the daemon."""
+
+
+class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """Everything that can be set, with its default.
+
+    Attributes:
+        kubeconfig: file with credentials; in-cluster ones when empty.
+        node_name: name of our Node object.
+        node_labels: more labels for it.
+        node_annotations: more annotations for it.
+        node_ip: address the API server reaches us at; empty: the one that leads to the API server.
+        taint_key: key of the Node's taint; empty means no taint.
+        taint_value: its value.
+        taint_effect: its effect.
+        capacity_cpu: what the Node offers, as a quantity; empty: the sum of the schedulable KubeVirt nodes.
+        capacity_memory: likewise.
+        capacity_storage: likewise (``ephemeral-storage``).
+        capacity_pods: how many Pods the Node takes; 0: the sum of the KubeVirt nodes' ``pods``.
+        vm_overhead: memory that a launcher takes beside the guest's, as a quantity; subtracted for each VM of capacity.
+        default_cpu: vCPUs of a Pod that asks for none.
+        default_memory: guest memory of a Pod that asks for none, as a quantity.
+        max_hotplug_ratio: how far a VM may grow while it runs, as a multiple of its first size.
+        architecture: of the guests.
+        state_dir: directory of the intent store and certificates.
+        listen: ``ADDRESS:PORT`` of the kubelet API.
+        admin_listen: ``ADDRESS:PORT`` of /metrics, /livez, /readyz; keep it on loopback or behind a policy.
+        tls_cert_file: serving certificate (PEM); empty: requested from the cluster, self-signed until it is approved.
+        tls_key_file: its key.
+        client_ca_file: CA of callers' client certificates; empty: the cluster's, from its ConfigMap.
+        request_certificate: whether to request the serving certificate from the cluster.
+        resync_seconds: full resync, the safety net under the watches.
+        lease_seconds: how often the Lease is renewed.
+        status_seconds: how often the Node status is written though nothing changed.
+        workers: Pods worked on at the same time.
+        log_level: debug, info, warning or error.
+        log_format: json or console.
+    """
+
+    kubeconfig: str = ""
+    node_name: str = "kubelet-bridge"
+    node_labels: dict[str, str] = {}
+    node_annotations: dict[str, str] = {}
+    node_ip: str = ""
+    taint_key: str = "virtual-kubelet.io/provider"
+    taint_value: str = "kubevirt"
+    taint_effect: typing.Literal["NoSchedule", "PreferNoSchedule", "NoExecute"] = "NoSchedule"
+    capacity_cpu: str = ""
+    capacity_memory: str = ""
+    capacity_storage: str = ""
+    capacity_pods: int = 0
+    vm_overhead: str = "360Mi"
+    default_cpu: int = 1
+    default_memory: str = "1Gi"
+    max_hotplug_ratio: int = 4
+    architecture: str = "amd64"
+    state_dir: str = "/var/lib/kubelet-bridge"
+    listen: str = "0.0.0.0:10250"
+    admin_listen: str = "127.0.0.1:10255"
+    tls_cert_file: str = ""
+    tls_key_file: str = ""
+    client_ca_file: str = ""
+    request_certificate: bool = True
+    resync_seconds: float = 15.0
+    lease_seconds: float = 10.0
+    status_seconds: float = 300.0
+    workers: int = 16
+    log_level: typing.Literal["debug", "info", "warning", "error"] = "info"
+    log_format: typing.Literal["json", "console"] = "json"
+
+
+_NODE_NAME = re.compile(r"[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*")
+_HINTS = typing.get_type_hints(Settings)
+
+
+def _unknown(name: str, known: typing.Iterable[str], where: str) -> SettingsError:
+    close = difflib.get_close_matches(name, list(known), n=1, cutoff=0.5)
+    hint = f"; did you mean {close[0]}?" if close else ""
+    return SettingsError(f"unknown setting {name} in {where}{hint}")
+
+
+def from_environment(environment: Mapping[str, str]) -> dict[str, Any]:
+    """The settings in ``KUBELET_BRIDGE_*`` variables, by field name, still as text.
+
+    Raises:
+        SettingsError: a variable of the prefix names no setting.
+    """
+    names = {PREFIX + field.upper(): field for field in _HINTS}
+    found: dict[str, Any] = {}
+    for variable, value in environment.items():
+        ours = variable.startswith(PREFIX) and not variable.startswith(f"{PREFIX}DEV_")
+        if not ours or variable in OTHER_VARIABLES:
+            continue
+        if variable not in names:
+            raise _unknown(variable, names, "the environment")
+        found[names[variable]] = structured(names[variable], value)
+    return found
+
+
+def structured(field: str, value: Any) -> Any:
+    """``a=b,c=d`` for settings that are maps; text for all others (converted later)."""
+    if typing.get_origin(_HINTS[field]) is not dict or not isinstance(value, str):
+        return value
+    pairs = [pair.partition("=") for pair in value.split(",") if pair]
+    if bad := next((key for key, equals, _ in pairs if not equals), None):
+        raise SettingsError(f"{field}: {bad!r} is not KEY=VALUE")
+    return {key.strip(): text.strip() for key, _, text in pairs}
+
+
+def merge(file: Mapping[str, Any], environment: Mapping[str, str], flags: Mapping[str, Any]) -> Settings:
+    """One Settings of the three sources; ``flags`` holds what was given on the command line.
+
+    Raises:
+        SettingsError: a name is unknown (the nearest is named) or a value has the wrong form.
+    """
+    for name in file:
+        if name not in _HINTS:
+            raise _unknown(str(name), _HINTS, "the settings file")
+    together = {**file, **from_environment(environment), **flags}
+    try:
+        settings = msgspec.convert(together, Settings, strict=False)
+    except msgspec.ValidationError as error:
+        raise SettingsError(f"invalid setting: {error}") from error
+    _check(settings)
+    return settings
+
+
+def _check(settings: Settings) -> None:
+    if len(settings.node_name) > 253 or not _NODE_NAME.fullmatch(settings.node_name):
+        raise SettingsError(
+            f"node_name: {settings.node_name!r} is not a name for a Node (lower case, digits, '-', '.')"
+        )
+    for name in ("listen", "admin_listen"):
+        address(name, getattr(settings, name))
+    if bool(settings.tls_cert_file) != bool(settings.tls_key_file):
+        raise SettingsError("tls_cert_file and tls_key_file go together")
+    for name in ("resync_seconds", "lease_seconds", "status_seconds", "workers", "default_cpu", "max_hotplug_ratio"):
+        if getattr(settings, name) <= 0:
+            raise SettingsError(f"{name} must be more than 0")
+
+
+def address(name: str, text: str) -> tuple[str, int]:
+    """Split ``ADDRESS:PORT`` (``[::1]:PORT`` for IPv6).
+
+    Raises:
+        SettingsError: it is not of that form.
+    """
+    host, colon, port = text.rpartition(":")
+    if not colon or not port.isdecimal() or not 0 <= int(port) <= 65535:
+        raise SettingsError(f"{name}: {text!r} is not ADDRESS:PORT")
+    return host.strip("[]"), int(port)
+
+
+def reference() -> str:
+    """Every setting as a row of the documentation: file name, flag, default, meaning."""
+    meanings = _meanings()
+    rows = ["| setting | flag | default | meaning |", "|---|---|---|---|"]
+    for field in msgspec.structs.fields(Settings):
+        default = "{}" if field.default is msgspec.NODEFAULT else msgspec.json.encode(field.default).decode()
+        flag = "--" + field.name.replace("_", "-")
+        rows.append(f"| `{field.name}` | `{flag}` | `{default}` | {meanings[field.name]} |")
+    return "\n".join(rows) + "\n"
+
+
+def _meanings() -> dict[str, str]:
+    """The attribute docstrings above, by field."""
+    text = inspect.cleandoc(Settings.__doc__ or "").partition("Attributes:")[2]
+    found = {}
+    for line in text.strip().splitlines():
+        name, _, meaning = line.strip().partition(": ")
+        found[name] = meaning.replace("|", "\\|")
+    return found

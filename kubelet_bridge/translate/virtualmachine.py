@@ -1,0 +1,190 @@
+"""Pod to VirtualMachine: everything that is written for one Pod, decided from one snapshot."""
+
+from typing import Any
+
+import msgspec
+
+from kubelet_bridge.errors import Terminal
+from kubelet_bridge.model.core import Pod
+from kubelet_bridge.model.intent import Allocation
+from kubelet_bridge.model.meta import (
+    PodKey,
+    firmware_uuid,
+    short_hash,
+)
+from kubelet_bridge.model.quantity import Quantity
+from kubelet_bridge.model.snapshot import EventType, Inputs, PodEvent, Snapshot
+from kubelet_bridge.translate import (
+    cloudinit,
+    environment,
+    image,
+    network,
+    ownership,
+    probes,
+    resources,
+    scheduling,
+    sshkeys,
+    volumes,
+)
+from kubelet_bridge.translate.config import BridgeConfig
+from kubelet_bridge.translate.hostname import hostname
+from kubelet_bridge.translate.remarks import remarks
+from kubelet_bridge.translate.support import CannotTranslate, refusals
+
+DEFAULT_GRACE = 30
+_RUN_STRATEGIES = {"Always": "Always", "OnFailure": "RerunOnFailure", "Never": "Once"}
+
+
+class MissingInputs(Terminal):
+    """Something that the Pod's spec points at is not there yet; the message is what a kubelet would say.
+
+    Attributes:
+        notes: events for the Pod.
+    """
+
+    def __init__(self, message: str, notes: list[PodEvent]) -> None:
+        super().__init__(message, reason="CreateContainerConfigError")
+        self.notes = notes
+
+
+class Manifests(msgspec.Struct, frozen=True):
+    """What is applied for one Pod.
+
+    Attributes:
+        secret: the cloud-init Secret, to be there before the VM.
+        virtual_machine: the VM.
+        spec_hash: changes when either does; it is an annotation of the VM too.
+        image: what the VM boots from.
+        allocation: what is promised with it.
+        notes: events for the Pod.
+    """
+
+    secret: dict[str, Any]
+    virtual_machine: dict[str, Any]
+    spec_hash: str
+    image: str
+    allocation: Allocation
+    notes: list[PodEvent]
+
+
+def build(snapshot: Snapshot, vm_name: str, config: BridgeConfig) -> Manifests:
+    """The manifests for ``snapshot.pod``, which must be there.
+
+    Inputs that were not looked up count as missing. The Pod's labels do not matter, nor do annotations of others.
+
+    Raises:
+        CannotTranslate: the Pod can never be a VM as it is written.
+        Unresolvable: its image is nothing to boot from.
+        MissingInputs: a ConfigMap, a Secret or a key of one is not there.
+    """
+    pod, key = snapshot.pod, snapshot.key
+    if pod is None:
+        raise ValueError("there is no Pod to build a virtual machine for")
+    if refused := refusals(pod):
+        raise CannotTranslate(refused)
+    boot = image.resolve(pod.spec.containers[0].image, pod.metadata.annotations)
+    size = resources.vm_size(pod, config)
+    guest = _guest_inputs(pod, snapshot.inputs or Inputs(), size)
+    secret = cloudinit.secret(pod, key, config, guest.variables, guest.authorized_keys)
+    disks = volumes.build(pod, boot, secret["metadata"]["name"], config)
+    dns, dns_notes = network.dns(pod)
+    spec = _instance_spec(pod, key, size, disks, config) | dns
+    machine = _virtual_machine(pod, key, vm_name, spec, config)
+    spec_hash = short_hash(msgspec.json.encode([secret, machine], order="sorted").decode())
+    machine["metadata"]["annotations"] = _annotations(snapshot, spec_hash)
+    return Manifests(
+        secret=secret,
+        virtual_machine=machine,
+        spec_hash=spec_hash,
+        image=boot.reference,
+        allocation=_allocation(pod, size, disks),
+        notes=[*remarks(pod), *guest.notes, *dns_notes],
+    )
+
+
+class _GuestInputs(msgspec.Struct, frozen=True):
+    variables: dict[str, str]
+    authorized_keys: list[str]
+    notes: list[PodEvent]
+
+
+def _guest_inputs(pod: Pod, inputs: Inputs, size: resources.VmSize) -> _GuestInputs:
+    """What the guest is told of ConfigMaps, Secrets and Services."""
+    if inputs.unreadable:
+        raise MissingInputs(inputs.unreadable, [])
+    container = pod.spec.containers[0]
+    found = environment.resolve(pod, container, inputs, size)
+    keys = sshkeys.authorized_keys(pod, inputs)
+    notes = [*found.notes, *keys.notes]
+    if missing := [*found.missing, *keys.missing]:
+        raise MissingInputs("; ".join(dict.fromkeys(missing)), notes)
+    if unwritable := sorted(cloudinit.unwritable(found.variables)):
+        what = f"Keys [{', '.join(unwritable)}] cannot be environment variables of the guest and are left out"
+        notes.append(PodEvent(EventType.WARNING, "InvalidEnvironmentVariableNames", what))
+    return _GuestInputs(found.variables, keys.lines, notes)
+
+
+def _virtual_machine(
+    pod: Pod, key: PodKey, vm_name: str, instance_spec: dict[str, Any], config: BridgeConfig
+) -> dict[str, Any]:
+    return {
+        "apiVersion": "kubevirt.io/v1",
+        "kind": "VirtualMachine",
+        "metadata": ownership.metadata(vm_name, key, config.node_name),
+        "spec": {
+            "runStrategy": _RUN_STRATEGIES.get(pod.spec.restart_policy, "Always"),
+            "template": {"metadata": {"labels": ownership.labels(key, config.node_name)}, "spec": instance_spec},
+        },
+    }
+
+
+def _annotations(snapshot: Snapshot, spec_hash: str) -> dict[str, str]:
+    made = ownership.annotations(snapshot.key, snapshot.intent.id if snapshot.intent else "", spec_hash)
+    return {name: value for name, value in made.items() if value}
+
+
+def _instance_spec(
+    pod: Pod, key: PodKey, size: resources.VmSize, disks: volumes.Disks, config: BridgeConfig
+) -> dict[str, Any]:
+    grace = pod.spec.termination_grace_period_seconds
+    return {
+        # Without it virt-api refuses every maxGuest where the KubeVirt object names no default architecture.
+        "architecture": config.architecture,
+        "hostname": hostname(pod),
+        **({"subdomain": pod.spec.subdomain} if pod.spec.subdomain else {}),
+        "terminationGracePeriodSeconds": DEFAULT_GRACE if grace is None else grace,
+        "evictionStrategy": "LiveMigrateIfPossible",
+        "domain": _domain(pod, key, size, disks),
+        "networks": [{"name": network.NETWORK_NAME, "pod": {}}],
+        "volumes": disks.volumes,
+        **probes.build(pod.spec.containers[0]),
+        **scheduling.build(pod.spec, config),
+    }
+
+
+def _domain(pod: Pod, key: PodKey, size: resources.VmSize, disks: volumes.Disks) -> dict[str, Any]:
+    memory = {"guest": Quantity.of_bytes(size.memory).canonical()}
+    if size.max_memory:
+        memory["maxGuest"] = Quantity.of_bytes(size.max_memory).canonical()
+    return {
+        "cpu": {"sockets": size.cpu, "cores": 1, "threads": 1, "maxSockets": size.max_cpu},
+        "memory": memory,
+        "firmware": {"uuid": firmware_uuid(key.uid)},
+        "devices": {
+            "disks": disks.disks,
+            "interfaces": [network.interface(pod)],
+            "rng": {},
+            "logSerialConsole": True,
+        },
+    }
+
+
+def _allocation(pod: Pod, size: resources.VmSize, disks: volumes.Disks) -> Allocation:
+    return Allocation(
+        cpu=size.cpu,
+        memory=size.memory,
+        disk=disks.scratch,
+        mac=network.mac_address(pod.metadata.uid),
+        ports=[port["port"] for port in network.forwarded_ports(pod)],
+        requests=resources.requests_by_container(pod),
+    )

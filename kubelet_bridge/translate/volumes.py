@@ -1,0 +1,106 @@
+"""Disks and volumes: what the VM boots from, the Pod's volumes, and cloud-init.
+
+The guest finds a volume's disk by its serial number, ``/dev/disk/by-id/virtio-SERIAL``; ConfigMaps and Secrets come as
+a CD image whose label is the same.
+"""
+
+from collections.abc import Iterator
+from typing import Any
+
+import msgspec
+
+from kubelet_bridge.model.core import Pod
+from kubelet_bridge.model.meta import short_hash
+from kubelet_bridge.model.quantity import Quantity
+from kubelet_bridge.translate.config import BridgeConfig
+from kubelet_bridge.translate.image import BootImage
+
+_SERIAL_LENGTH = 20  # what a virtio disk can tell its guest
+_ADMISSION_VOLUME = "kube-api-access-"
+
+
+class Disks(msgspec.Struct, frozen=True):
+    """``domain.devices.disks`` and ``volumes``, in the same order, and the bytes of scratch disks among them."""
+
+    disks: list[dict[str, Any]]
+    volumes: list[dict[str, Any]]
+    scratch: int
+
+
+def source_of(volume: dict[str, Any]) -> str:
+    """The key that says what a Pod's volume is; one without a source is an ``emptyDir``."""
+    return next((key for key in volume if key != "name"), "emptyDir")
+
+
+def is_token_volume(volume: dict[str, Any]) -> bool:
+    """Whether it is the volume with the ServiceAccount's token that admission adds to every Pod."""
+    name = volume.get("name") or ""
+    return name.startswith(_ADMISSION_VOLUME) and source_of(volume) == "projected"
+
+
+def serial(volume_name: str) -> str:
+    """The serial number and label of a volume's disk: its name, or one that fits and still tells two apart."""
+    if len(volume_name) <= _SERIAL_LENGTH:
+        return volume_name
+    return f"{volume_name[: _SERIAL_LENGTH - 9]}-{short_hash(volume_name)}"
+
+
+def build(pod: Pod, boot: BootImage, cloud_init_secret: str, config: BridgeConfig) -> Disks:
+    """The VM's disks: first the one it boots from, last cloud-init's."""
+    taken = {str(volume.get("name")) for volume in pod.spec.volumes}
+    root, cloud_init = _free_name("root", taken), _free_name("cloudinit", taken)
+    disks: list[dict[str, Any]] = [{"name": root, "disk": {"bus": "virtio"}, "bootOrder": 1}]
+    volumes: list[dict[str, Any]] = [{"name": root, "containerDisk": _container_disk(pod, boot)}]
+    for name, source in pod_volumes(pod, config):
+        read_only = {"readonly": True} if source.get("persistentVolumeClaim", {}).get("readOnly") else {}
+        disks.append({"name": name, "disk": {"bus": "virtio", **read_only}, "serial": serial(name)})
+        volumes.append({"name": name, **source})
+    reference = {"name": cloud_init_secret}
+    disks.append({"name": cloud_init, "disk": {"bus": "virtio"}})
+    volumes.append(
+        {"name": cloud_init, "cloudInitNoCloud": {"secretRef": reference, "networkDataSecretRef": reference}}
+    )
+    scratch = sum(Quantity.parse(one["emptyDisk"]["capacity"]).ceil() for one in volumes if "emptyDisk" in one)
+    return Disks(disks, volumes, scratch)
+
+
+def _free_name(wanted: str, taken: set[str]) -> str:
+    while wanted in taken:
+        wanted = f"{wanted}-vm"
+    return wanted
+
+
+def _container_disk(pod: Pod, boot: BootImage) -> dict[str, Any]:
+    policy = pod.spec.containers[0].image_pull_policy
+    secret = next((one.name for one in pod.spec.image_pull_secrets if one.name), "")
+    optional = {"imagePullPolicy": policy, "imagePullSecret": secret}
+    return {"image": boot.reference, **{field: value for field, value in optional.items() if value}}
+
+
+def pod_volumes(pod: Pod, config: BridgeConfig) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Those of the Pod's volumes that become disks, as ``(name, KubeVirt's volume source)``."""
+    for volume in pod.spec.volumes:
+        kind = source_of(volume)
+        source = _disk_source(kind, volume.get(kind) or {}, serial(str(volume.get("name"))), config)
+        if source:
+            yield str(volume.get("name")), source
+
+
+def _disk_source(kind: str, source: dict[str, Any], label: str, config: BridgeConfig) -> dict[str, Any] | None:
+    match kind:
+        case "emptyDir":
+            size = Quantity.parse(source.get("sizeLimit") or 0) or Quantity.parse(config.default_volume_size)
+            return {"emptyDisk": {"capacity": size.canonical()}}
+        case "persistentVolumeClaim":
+            read_only = {"readOnly": True} if source.get("readOnly") else {}
+            return {"persistentVolumeClaim": {"claimName": source.get("claimName"), **read_only}}
+        case "configMap":
+            return {"configMap": {"name": source.get("name"), **_optional(source), "volumeLabel": label}}
+        case "secret":
+            return {"secret": {"secretName": source.get("secretName"), **_optional(source), "volumeLabel": label}}
+        case _:
+            return None
+
+
+def _optional(source: dict[str, Any]) -> dict[str, Any]:
+    return {"optional": True} if source.get("optional") else {}

@@ -1,0 +1,116 @@
+"""`kubelet-bridge intents` as a person types it."""
+
+import asyncio
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import msgspec
+import pytest
+from click.testing import CliRunner, Result
+
+from kubelet_bridge.cli import main
+from kubelet_bridge.store.intents import IntentStore
+from kubelet_bridge.store.lock import StateLock
+from kubelet_bridge.store.standalone import standalone
+from tests.support.intents import NOW, intent, later
+
+
+def run(*args: str | Path) -> Result:
+    return CliRunner().invoke(main, [str(arg) for arg in args])
+
+
+@pytest.fixture
+def directory(tmp_path: Path) -> Path:
+    async def fill() -> None:
+        async with standalone(tmp_path) as database:
+            store = await IntentStore.load(database)
+            await store.save(intent(1), reason="Accepted", now=NOW)
+            await store.save(intent(2, restart_count=4), reason="Accepted", now=NOW)
+            await store.destroy("uid-2", reason="PodGone", now=later(60))
+
+    asyncio.run(fill())
+    return tmp_path
+
+
+@pytest.fixture
+def held(directory: Path) -> Iterator[Path]:
+    lock = StateLock(directory)
+    lock.acquire()
+    yield directory
+    lock.release()
+
+
+def test_list_as_a_table(directory: Path) -> None:
+    result = run("intents", "list", "--state-dir", directory)
+    header, line = result.output.splitlines()
+    assert " ".join(header.split()) == "ID NAMESPACE NAME STATUS VM CPU MEMORY RESTARTS OUTCOME AGE"
+    assert " ".join(line.split()[:-1]) == "dpl_00000001 default web-1 provisioning web-1 2 1Gi 0 -"
+
+
+def test_list_as_json_with_the_destroyed(directory: Path) -> None:
+    result = run("intents", "list", "--all", "--output", "json", "--state-dir", directory)
+    found = msgspec.json.decode(result.output)
+    assert [(one["id"], one["status"], one["restart_count"]) for one in found] == [
+        ("dpl_00000001", "provisioning", 0), ("dpl_00000002", "destroyed", 4),
+    ]  # fmt: skip
+
+
+def test_show_for_people_and_for_programs(directory: Path) -> None:
+    text = run("intents", "show", "default/web-2", "--state-dir", directory).output
+    assert "Status:          destroyed" in text
+    assert "PodGone" in text
+    shown = run("intents", "show", "dpl_00000002", "-o", "json", "--state-dir", directory).output
+    assert msgspec.json.decode(shown)["history"][-1]["reason"] == "PodGone"
+
+
+def test_listing_beside_a_daemon(held: Path) -> None:
+    assert "dpl_00000001" in run("intents", "list", "--state-dir", held).output
+
+
+def test_nothing_to_list(tmp_path: Path) -> None:
+    async def create() -> None:
+        async with standalone(tmp_path):
+            pass
+
+    asyncio.run(create())
+    assert run("intents", "list", "--state-dir", tmp_path).output == "no intents\n"
+
+
+def test_an_error_is_one_line(directory: Path) -> None:
+    result = run("intents", "show", "dpl_0000000x", "--state-dir", directory)
+    assert result.exit_code == 1
+    assert result.stderr.startswith("Error: no intent 'dpl_0000000x'; the nearest is 'dpl_0000000")
+    assert len(result.stderr.splitlines()) == 1
+
+
+def test_rebuild_without_a_cluster_leaves_the_database_alone(directory: Path) -> None:
+    before = (directory / "intents.db").read_bytes()
+    command = [sys.executable, "-m", "kubelet_bridge", "intents", "rebuild", "--kubeconfig", "/nowhere/config"]
+    done = subprocess.run(
+        [*command, "--state-dir", str(directory)], capture_output=True, text=True, timeout=25, check=False
+    )
+    assert done.returncode == 1
+    assert done.stderr.splitlines()[-1].startswith("Error: kubeconfig /nowhere/config")
+    assert (directory / "intents.db").read_bytes() == before
+    assert not list(directory.glob("*replaced*"))
+
+
+def test_rebuild_is_refused_while_a_daemon_runs(held: Path) -> None:
+    result = run("intents", "rebuild", "--state-dir", held)
+    assert result.exit_code == 1
+    assert "in use by process" in result.stderr
+
+
+def test_help_imports_no_subcommand() -> None:
+    program = (
+        "import sys\n"
+        "from kubelet_bridge.cli import main\n"
+        "try: main(['--help'])\n"
+        "except SystemExit as ended: assert not ended.code\n"
+        "print(sorted(name for name in sys.modules if name in ('aiohttp', 'kubernetes_asyncio', 'aiosqlite')))"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=20, check=True)
+    assert done.stdout.endswith("[]\n")
+    assert all(f"  {name} " in done.stdout for name in ("run", "render", "intents", "dev"))
