@@ -21,6 +21,21 @@ class Worker(aiosqlite.Connection):
 
     def __init__(self, connect: Callable[[], sqlite3.Connection]) -> None:
         super().__init__(connect, iter_chunk_size=64)
+        self._stopped: asyncio.Future[object] | None = None
+
+    def stop(self) -> asyncio.Future[object] | None:
+        """Let the thread end after what was submitted before; the future tells when."""
+        self._stopped = super().stop()
+        return self._stopped
+
+    async def _connect(self) -> aiosqlite.Connection:
+        # aiosqlite does not wait for its thread when opening fails, and the thread reports to a loop closed meanwhile.
+        try:
+            return await super()._connect()
+        except BaseException:
+            if self._stopped is not None:
+                await asyncio.shield(self._stopped)
+            raise
 
     def submit(self, function: Callable[[], T]) -> asyncio.Future[T]:
         """Run ``function`` on the thread, after everything submitted before; cancelling the future does not stop it.
