@@ -5,6 +5,7 @@ from enum import StrEnum
 import msgspec
 
 from kubelet_bridge.model.core import ConfigMap, Pod, Secret, Service
+from kubelet_bridge.model.guest import Guest
 from kubelet_bridge.model.intent import Intent
 from kubelet_bridge.model.kubevirt import Launcher, VirtualMachine, VirtualMachineInstance
 from kubelet_bridge.model.meta import PodKey
@@ -49,6 +50,7 @@ class Snapshot(msgspec.Struct, frozen=True, kw_only=True):
         vmi: the instance of ``vm``, or one that carries our pod-uid label.
         launchers: launcher Pods that carry our pod-uid label; more than one during a migration.
         inputs: None when they were not looked up (nothing has to be created).
+        guest: what its agent tells; None when no agent belongs to it.
     """
 
     key: PodKey
@@ -59,6 +61,7 @@ class Snapshot(msgspec.Struct, frozen=True, kw_only=True):
     vmi: VirtualMachineInstance | None = None
     launchers: list[Launcher] = []
     inputs: Inputs | None = None
+    guest: Guest | None = None
 
     @property
     def active_launcher(self) -> Launcher | None:

@@ -5,6 +5,7 @@ from datetime import datetime
 from typing import Any, Protocol
 
 from kubelet_bridge.model.core import Pod
+from kubelet_bridge.model.guest import Guest
 from kubelet_bridge.model.intent import Intent
 from kubelet_bridge.model.kubevirt import VirtualMachine
 from kubelet_bridge.model.meta import PodKey
@@ -95,6 +96,34 @@ class IntentPort(Protocol):
 
     async def destroy(self, uid: str, *, reason: str, now: datetime) -> None:
         """Return once the tombstone is on disk."""
+        ...
+
+
+class GuestPort(Protocol):
+    """The guests' agents. Nothing here waits for a guest."""
+
+    def get(self, uid: str) -> Guest | None:
+        """What is known of the guest of a Pod uid; None when no agent belongs to it."""
+        ...
+
+    def expect(self, key: PodKey, *, boot: str) -> None:
+        """The Pod has a VM whose current boot is ``boot`` (the VMI's uid; empty while it has none).
+
+        Its agent may connect from now on, and its boot token is good once more for each new boot. Repeating it is
+        harmless.
+        """
+        ...
+
+    def refresh(self, key: PodKey) -> None:
+        """What the guest's manifest is made of may have changed: make it again, and send it if it did."""
+        ...
+
+    def shut_down(self, uid: str, *, grace: int, reason: str) -> None:
+        """Ask the agent to stop its containers in order within ``grace`` seconds, if it is connected."""
+        ...
+
+    async def forget(self, uid: str) -> None:
+        """The Pod is gone: its tokens are good for nothing, its logs and its last report are removed."""
         ...
 
 

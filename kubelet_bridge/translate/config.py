@@ -3,6 +3,31 @@
 import msgspec
 
 
+class GuestAccess(msgspec.Struct, frozen=True, kw_only=True):
+    """How guests reach their bridge, and what makes each side believe the other. Never logged.
+
+    Attributes:
+        address: ``HOST:PORT`` of the agents' gRPC server, as guests dial it.
+        files_url: ``https://HOST:PORT`` that serves the agent's file.
+        ca: PEM of the authority that signs both servers' certificates, for ``SERVER_NAME``.
+        key: from which each Pod's tokens are made (``model.guesttoken``).
+        agent_version: of the agent's file.
+        agent_digest: its SHA-256, hexadecimal.
+        agent_size: its bytes.
+    """
+
+    address: str
+    files_url: str
+    ca: str
+    key: bytes
+    agent_version: str
+    agent_digest: str
+    agent_size: int = 0
+
+    def __repr__(self) -> str:
+        return f"GuestAccess(address={self.address!r}, agent_digest={self.agent_digest!r})"
+
+
 class BridgeConfig(msgspec.Struct, frozen=True, kw_only=True):
     """One per node, the same for all its Pods.
 
@@ -18,6 +43,10 @@ class BridgeConfig(msgspec.Struct, frozen=True, kw_only=True):
         taint_key: key of our Node's taint; Pods tolerate it, their launchers need not.
         virtual_labels: labels that only virtual nodes carry: selecting them must not keep the VM off the real ones.
         cluster_domain: DNS domain of the cluster, for the guest's fully qualified name.
+        guest: how agents reach us; None: guests get no agent.
+        runtime_image: container disk of the VM that runs OCI application images; empty: there is none, and every image
+            reference is taken for a container disk.
+        registries_conf: a registries.conf(5) for that VM: mirrors, registries without TLS; empty: its own.
         ipv6: whether the cluster gives Pods IPv6 addresses; a guest that waits for one in vain takes long to boot.
     """
 
@@ -34,4 +63,7 @@ class BridgeConfig(msgspec.Struct, frozen=True, kw_only=True):
         default_factory=lambda: {"type": "virtual-kubelet", "kubernetes.io/role": "agent"}
     )
     cluster_domain: str = "cluster.local"
+    guest: GuestAccess | None = None
+    runtime_image: str = ""
+    registries_conf: str = ""
     ipv6: bool = False

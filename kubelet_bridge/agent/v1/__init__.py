@@ -1,0 +1,1 @@
+"""The protocol between agent and bridge, generated from ``proto/`` by ``make proto``."""
