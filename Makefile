@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo demo-down test test-fast cluster-binaries fmt lint types layers golden docs docs-verify bench bench-store check clean
+.PHONY: help setup demo demo-down test test-fast cluster-binaries fmt lint types layers golden docs docs-verify proto proto-verify agent bench bench-store check clean
 
 help: ## List the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  \033[1m%-18s\033[0m %s\n", $$1, $$2}'
@@ -57,13 +57,22 @@ docs: $(STAMP) ## Rewrite the generated documentation
 docs-verify: $(STAMP) ## Fail when the generated documentation is stale
 	@$(BIN)/kubelet-bridge docs --check docs
 
+proto: $(STAMP) ## Generate the guests' protocol from proto/
+	@PYTHON=$(CURDIR)/$(BIN)/python proto/generate
+
+proto-verify: $(STAMP) ## Fail when the generated protocol is stale
+	@PYTHON=$(CURDIR)/$(BIN)/python proto/verify
+
+agent: $(STAMP) ## Build the in-guest agent into dist/
+	@$(BIN)/kubelet-bridge agent build --output dist/agent.pyz
+
 bench: $(STAMP) cluster-binaries ## Measure: 100 and 1,000 Pods through the whole corridor
 	@$(BIN)/python bench/corridor.py
 
 bench-store: $(STAMP) ## Measure the intent store alone
 	@$(BIN)/python bench/store.py
 
-check: lint types layers docs-verify test ## Everything that must hold before a change lands
+check: lint types layers docs-verify proto-verify test ## Everything that must hold before a change lands
 
 clean: ## Remove what the tools left in the tree
 	@rm -rf .mypy_cache .pytest_cache .ruff_cache .hypothesis .import_linter_cache dist build

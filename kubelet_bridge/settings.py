@@ -5,9 +5,11 @@ Names are the same everywhere: ``node_name`` in the file, ``KUBELET_BRIDGE_NODE_
 
 import difflib
 import inspect
+import os
 import re
 import typing
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -15,6 +17,7 @@ import msgspec
 from kubelet_bridge.errors import SettingsError
 
 PREFIX = "KUBELET_BRIDGE_"
+CACHE_VARIABLE = "KUBELET_BRIDGE_CACHE"
 OTHER_VARIABLES = frozenset({
     "KUBELET_BRIDGE_BIN_DIR", "KUBELET_BRIDGE_CACHE", "KUBELET_BRIDGE_CONFIG", "KUBELET_BRIDGE_FAILPOINTS",
     "KUBELET_BRIDGE_SCHEMAS", "KUBELET_BRIDGE_TEST_CLUSTER",
@@ -50,6 +53,14 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
         tls_key_file: its key.
         client_ca_file: CA of callers' client certificates; empty: the cluster's, from its ConfigMap.
         request_certificate: whether to request the serving certificate from the cluster.
+        guest_listen: ``ADDRESS:PORT`` that the agents in guests dial; empty: guests get no agent.
+        guest_files_listen: ``ADDRESS:PORT`` from which guests fetch the agent's file.
+        guest_address: ``HOST:PORT`` by which guests reach ``guest_listen``; empty: its port on the Node's address.
+        guest_files_address: likewise for ``guest_files_listen``.
+        agent_file: the agent (a zipapp) that guests are given; empty: the one built from this program.
+        namespace: where the Secret with the guests' authority is kept; empty: our own, outside a cluster kube-system.
+        runtime_image: container disk of the VM that runs OCI application images; empty: images are container disks.
+        registries_file: a registries.conf(5) for that VM; empty: its own.
         resync_seconds: full resync, the safety net under the watches.
         lease_seconds: how often the Lease is renewed.
         status_seconds: how often the Node status is written though nothing changed.
@@ -82,6 +93,14 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
     tls_key_file: str = ""
     client_ca_file: str = ""
     request_certificate: bool = True
+    guest_listen: str = "0.0.0.0:10251"
+    guest_files_listen: str = "0.0.0.0:10252"
+    guest_address: str = ""
+    guest_files_address: str = ""
+    agent_file: str = ""
+    namespace: str = ""
+    runtime_image: str = ""
+    registries_file: str = ""
     resync_seconds: float = 15.0
     lease_seconds: float = 10.0
     status_seconds: float = 300.0
@@ -153,6 +172,11 @@ def _check(settings: Settings) -> None:
         )
     for name in ("listen", "admin_listen"):
         address(name, getattr(settings, name))
+    for name in ("guest_listen", "guest_files_listen", "guest_address", "guest_files_address"):
+        if getattr(settings, name):
+            address(name, getattr(settings, name))
+    if settings.guest_listen and not settings.guest_files_listen:
+        raise SettingsError("guest_listen and guest_files_listen go together")
     if bool(settings.tls_cert_file) != bool(settings.tls_key_file):
         raise SettingsError("tls_cert_file and tls_key_file go together")
     for name in ("resync_seconds", "lease_seconds", "status_seconds", "workers", "default_cpu", "max_hotplug_ratio"):
@@ -170,6 +194,13 @@ def address(name: str, text: str) -> tuple[str, int]:
     if not colon or not port.isdecimal() or not 0 <= int(port) <= 65535:
         raise SettingsError(f"{name}: {text!r} is not ADDRESS:PORT")
     return host.strip("[]"), int(port)
+
+
+def cache_root() -> Path:
+    """``$KUBELET_BRIDGE_CACHE``, else ``kubelet-bridge`` in the XDG cache directory: for what can be made again."""
+    if chosen := os.environ.get(CACHE_VARIABLE):
+        return Path(chosen).expanduser().resolve()
+    return Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser() / "kubelet-bridge"
 
 
 def reference() -> str:

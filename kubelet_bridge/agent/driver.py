@@ -6,18 +6,24 @@ in the runtime. All coroutines run on the agent's one event loop and never block
 
 from __future__ import annotations
 
-from typing import NamedTuple, Protocol, Sequence
+from typing import Callable, NamedTuple, Protocol, Sequence
 
 from kubelet_bridge.agent.v1 import agent_pb2 as pb
 
 
 class RunError(Exception):
-    """A container could not be pulled, made or started; ``reason`` is what ``kubectl get pods`` shows."""
+    """A container could not be pulled, made or started; ``reason`` is what ``kubectl get pods`` shows.
 
-    def __init__(self, reason: str, message: str) -> None:
+    Attributes:
+        exit_code: what a run that could not be started counts as: 127 when there is no such program, 126 when it may
+            not be run, else 128.
+    """
+
+    def __init__(self, reason: str, message: str, *, exit_code: int = 128) -> None:
         super().__init__(message)
         self.reason = reason
         self.message = message
+        self.exit_code = exit_code
 
 
 class Exit(NamedTuple):
@@ -90,8 +96,10 @@ class Driver(Protocol):
     async def runs(self) -> list[Run]:
         """Every run that is known, ended ones that were not removed included: also those of an agent before us."""
 
-    async def image(self, manifest: pb.PodManifest, container: pb.Container) -> tuple[str, bool]:
-        """Make the image available; its id, and whether it was pulled for that.
+    async def image(
+        self, manifest: pb.PodManifest, container: pb.Container, pulling: Callable[[], None]
+    ) -> tuple[str, bool]:
+        """Make the image available; its id, and whether it was pulled for that. ``pulling`` is called before a pull.
 
         Raises:
             RunError: ``ErrImagePull``, ``ErrImageNeverPull``, ``InvalidImageName``.

@@ -14,8 +14,9 @@ from kubelet_bridge.model.meta import PodKey, vm_name
 from kubelet_bridge.model.snapshot import Inputs, PodEvent, Snapshot
 from kubelet_bridge.translate.config import BridgeConfig
 from kubelet_bridge.translate.image import Unresolvable
+from kubelet_bridge.translate.missing import MissingInputs
 from kubelet_bridge.translate.support import CannotTranslate, refusals
-from kubelet_bridge.translate.virtualmachine import Manifests, MissingInputs, build
+from kubelet_bridge.translate.virtualmachine import Manifests, build
 
 NO_UID = "00000000-0000-0000-0000-000000000000"
 Json = dict[str, Any]
@@ -58,7 +59,7 @@ def render(files: tuple[TextIO, ...], node_name: str, output: str) -> None:
 
 def translated(pod: Pod, inputs: Inputs, config: BridgeConfig) -> tuple[Manifests | None, list[str]]:
     """The manifests, or the reasons why there are none."""
-    if refused := refusals(pod):
+    if refused := refusals(pod, config):
         return None, [f"{one.field}: {one.reason}" for one in refused]
     key = PodKey(pod.metadata.namespace, pod.metadata.name, pod.metadata.uid)
     try:

@@ -13,10 +13,12 @@ import msgspec
 import structlog
 
 from kubelet_bridge import __version__
+from kubelet_bridge.aio import files
 from kubelet_bridge.aio.lag import measure_lag
 from kubelet_bridge.aio.parts import Part
 from kubelet_bridge.aio.tasks import every
 from kubelet_bridge.daemon import serving
+from kubelet_bridge.daemon.guestside import GuestSide
 from kubelet_bridge.daemon.nodeside import NodeSide, node_ip
 from kubelet_bridge.daemon.recovery import recover
 from kubelet_bridge.errors import SettingsError, Transient
@@ -30,6 +32,7 @@ from kubelet_bridge.kube.warnings import WarningCopier
 from kubelet_bridge.kube.watch import EventKind
 from kubelet_bridge.kubelet_api.health import Check
 from kubelet_bridge.model.kubevirt import VirtualMachine
+from kubelet_bridge.model.meta import PodKey
 from kubelet_bridge.model.quantity import InvalidQuantity, Quantity
 from kubelet_bridge.model.resources import NODES
 from kubelet_bridge.node import health
@@ -37,13 +40,14 @@ from kubelet_bridge.node.identity import NodeIdentity, Taint
 from kubelet_bridge.node.lease import NodeLease
 from kubelet_bridge.node.ports import ReadyState
 from kubelet_bridge.node.registration import Registration
+from kubelet_bridge.reconcile.manifests import ManifestMaker
 from kubelet_bridge.reconcile.statusmanager import StatusManager
 from kubelet_bridge.reconcile.syncloop import SyncLoop, SyncResult
 from kubelet_bridge.settings import Settings
 from kubelet_bridge.store.database import Database
 from kubelet_bridge.store.intents import IntentStore
 from kubelet_bridge.telemetry.metrics import Metrics
-from kubelet_bridge.translate.config import BridgeConfig
+from kubelet_bridge.translate.config import BridgeConfig, GuestAccess
 
 log = structlog.get_logger(__name__)
 
@@ -90,7 +94,10 @@ class Assembly:
             dropped=lambda: metrics.events_posted.labels("dropped").inc(),
         )  # fmt: skip
         self.warnings = WarningCopier(self.client, self.view, self.events.record, since=utc_now())
-        self.nodeside = NodeSide(settings, self.client, self.database, lambda: len(self.view.vms), ip)
+        self.guestside = GuestSide(settings, self.client, self.database, metrics, ip)
+        self.nodeside = NodeSide(
+            settings, self.client, self.database, lambda: len(self.view.vms), ip, lambda: self.guestside.trouble
+        )
         self.tls = serving.tls(settings, self.client, self.nodeside.addresses)
         self.server = serving.kubelet_server(settings, self.client, self.view, metrics, self.tls, self._checks())
         self.admin = serving.admin_server(settings, metrics, {"node": self._not_ready})
@@ -119,6 +126,8 @@ class Assembly:
             Part(name="lease", run=self._hold_lease),
             Part(name="watches", run=self._watch),
             Part(name="events", run=self.events.run),
+            Part(name="guest logs", open=lambda: self.guestside.logs),
+            Part(name="guests", run=self.guestside.run),
             Part(name="KubeVirt", run=self._attend_kubevirt),
             Part(name="corridor", run=self._corridor),
             Part(name="loop lag", run=lambda: measure_lag(self.metrics.loop_lag.observe)),
@@ -139,7 +148,7 @@ class Assembly:
         store = await IntentStore.load(self.database)
         await self.view.wait_synced()
         await recover(self.database, store, self.view, utc_now)
-        loop = self._sync_loop(store)
+        loop = await self._sync_loop(store)
         self.view.subscribe(loop.enqueue)
         self._count(store, loop)
         self.store, self.loop = store, loop
@@ -150,14 +159,25 @@ class Assembly:
                 every(PRUNE_EVERY, lambda: store.prune(utc_now()), jitter=0.1, tolerate=(Transient,)), name="prune"
             )
 
-    def _sync_loop(self, store: IntentStore) -> SyncLoop:
+    async def _sync_loop(self, store: IntentStore) -> SyncLoop:
+        access = await self.guestside.access()
+        config = await _config(self.settings, access)
+        guests = await self.guestside.registry(
+            access, {intent.uid for intent in store.live()},
+            manifest=ManifestMaker(self.view, store, self.events, config, host_ip=self.ip).make,
+            record=lambda key, event: self.events.record(key, [event]), enqueue=self._enqueue,
+        )  # fmt: skip
         status = StatusManager(
             self.view, self.events, host_ip=self.ip, observe_start=self.metrics.pod_start_duration.observe
         )
         return SyncLoop(
-            self.view, store, self.events, status, _config(self.settings), clock=utc_now,
+            self.view, store, self.events, status, config, clock=utc_now, guests=guests,
             workers=self.settings.workers, resync=self.settings.resync_seconds, observe_sync=self._synced,
         )  # fmt: skip
+
+    def _enqueue(self, key: PodKey) -> None:
+        if self.loop is not None:  # else it looks at every Pod when it begins
+            self.loop.enqueue(key)
 
     async def _register(self) -> None:
         """The Node exists only after its kubelet API listens, and says Ready only when Pods can be taken."""
@@ -242,8 +262,15 @@ def _identity(settings: Settings) -> NodeIdentity:
     )  # fmt: skip
 
 
-def _config(settings: Settings) -> BridgeConfig:
+async def _config(settings: Settings, access: GuestAccess | None) -> BridgeConfig:
+    """Raises ``SettingsError``."""
+    try:
+        registries = await files.read(Path(settings.registries_file)) if settings.registries_file else b""
+        registries_conf = registries.decode()
+    except (OSError, UnicodeError) as error:
+        raise SettingsError(f"registries_file: {error}") from error
     return BridgeConfig(
         node_name=settings.node_name, default_cpu=settings.default_cpu, default_memory=settings.default_memory,
         max_hotplug_ratio=settings.max_hotplug_ratio, architecture=settings.architecture, taint_key=settings.taint_key,
+        guest=access, runtime_image=settings.runtime_image, registries_conf=registries_conf,
     )  # fmt: skip

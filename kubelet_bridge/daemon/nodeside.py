@@ -67,7 +67,10 @@ async def kubevirt_version(client: Client) -> str:
 class NodeSide:
     """Builds the status of our Node from what the parts know now. Nothing here talks to anybody while it is asked."""
 
-    def __init__(self, settings: Settings, client: Client, database: Database, vms: Callable[[], int], ip: str) -> None:
+    def __init__(
+        self, settings: Settings, client: Client, database: Database, vms: Callable[[], int], ip: str,
+        guests: Callable[[], nodestatus.Trouble | None] = lambda: None,
+    ) -> None:  # fmt: skip
         self.hosts = Informer(client, NODES, label_selector="kubevirt.io/schedulable=true")
         self.availability = Availability()
         self.facts = nodestatus.NodeFacts(
@@ -82,6 +85,7 @@ class NodeSide:
         self._client = client
         self._database = database
         self._vms = vms
+        self._guests = guests
 
     async def learn(self, port: int) -> None:
         """Wait until the API server has told its version, which ours is compared with; then it stays the same."""
@@ -129,6 +133,7 @@ class NodeSide:
         return nodestatus.Health(
             kubevirt=None if kubevirt["status"] == "True"
             else nodestatus.Trouble(kubevirt["reason"], kubevirt["message"]),
+            guests=self._guests(),
             intent_store=None if self._database.healthy
             else nodestatus.Trouble("IntentStoreUnavailable", self._database.problem),
         )  # fmt: skip

@@ -24,9 +24,10 @@ from kubelet_bridge.devcluster.programs import (
 )
 from kubelet_bridge.devcluster.progress import Progress
 from kubelet_bridge.errors import Terminal
+from kubelet_bridge.settings import CACHE_VARIABLE as CACHE_VARIABLE
+from kubelet_bridge.settings import cache_root as cache_root
 
 BIN_DIR_VARIABLE = "KUBELET_BRIDGE_BIN_DIR"
-CACHE_VARIABLE = "KUBELET_BRIDGE_CACHE"
 ASSETS_VARIABLE = "KUBEBUILDER_ASSETS"
 
 
@@ -88,13 +89,6 @@ def _version_of(program: Path) -> str:
     if found is None:
         raise Terminal(f"{program} --version says {(said.stdout + said.stderr).strip()[:200]!r}")
     return found[1]
-
-
-def cache_root() -> Path:
-    """``$KUBELET_BRIDGE_CACHE``, else ``kubelet-bridge`` in the XDG cache directory."""
-    if chosen := os.environ.get(CACHE_VARIABLE):
-        return Path(chosen).expanduser().resolve()
-    return Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser() / "kubelet-bridge"
 
 
 def cache_directory(module: str, version: str) -> Path:

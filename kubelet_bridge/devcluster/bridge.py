@@ -1,6 +1,6 @@
 """Running the bridge itself on a cluster: the rights it needs, and its process. Tests start bridges this way too."""
 
-from kubelet_bridge.devcluster import manifests
+from kubelet_bridge.devcluster import manifests, registry
 from kubelet_bridge.devcluster.component import Component, Health
 from kubelet_bridge.devcluster.identities import BRIDGE_ACCOUNT, BRIDGE_NAMESPACE
 from kubelet_bridge.devcluster.layout import ClusterState, Layout
@@ -21,6 +21,7 @@ RULES: tuple[tuple[str, tuple[str, ...], tuple[str, ...]], ...] = (
     ("", ("events",), (*_READ, "create", "update", "patch")),
     ("", ("secrets",), (*_READ, *_WRITE)),
     ("", ("configmaps", "services", "namespaces", "serviceaccounts", "persistentvolumeclaims"), _READ),
+    ("", ("serviceaccounts/token",), ("create",)),
     ("kubevirt.io", ("virtualmachines",), (*_READ, *_WRITE)),
     ("kubevirt.io", ("virtualmachineinstances",), (*_READ, "delete")),
     ("kubevirt.io", ("kubevirts",), _READ),
@@ -60,16 +61,26 @@ def rbac() -> list[Manifest]:
 
 def component(
     layout: Layout, state: ClusterState, *, node_name: str = NODE_NAME, listen_port: int = 0, admin_port: int = 0,
-    arguments: tuple[str, ...] = (),
+    guest_port: int = 0, guest_files_port: int = 0, arguments: tuple[str, ...] = (),
 ) -> Component:  # fmt: skip
     """A bridge called ``node_name``, with its own state directory; a port of 0 is the one the cluster keeps for it."""
-    listen, admin = listen_port or state.ports.bridge, admin_port or state.ports.bridge_admin
+    ports = state.ports
+    listen, admin = listen_port or ports.bridge, admin_port or ports.bridge_admin
+    guest, guest_files = guest_port or ports.bridge_guest, guest_files_port or ports.bridge_guest_files
     address = f"{state.node_address}:{listen}"
     state_directory = layout.bridge_state if node_name == NODE_NAME else layout.directory / node_name
     argv = python_command(
         "run", "--kubeconfig", str(layout.kubeconfig("bridge")), "--state-dir", str(state_directory),
-        "--node-name", node_name, "--listen", address, "--admin-listen", f"127.0.0.1:{admin}", *arguments,
+        "--node-name", node_name, "--listen", address, "--admin-listen", f"127.0.0.1:{admin}",
+        "--guest-listen", f"{state.node_address}:{guest}",
+        "--guest-files-listen", f"{state.node_address}:{guest_files}", "--namespace", BRIDGE_NAMESPACE,
+        *registry.bridge_arguments(layout, state), *arguments,
     )  # fmt: skip
     return Component(
-        node_name, argv, address, (listen, admin), health=Health(f"http://127.0.0.1:{admin}/readyz"), grace=10.0
+        node_name,
+        argv,
+        address,
+        (listen, admin, guest, guest_files),
+        health=Health(f"http://127.0.0.1:{admin}/readyz"),
+        grace=10.0,
     )

@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import Sequence
 
-from kubelet_bridge.devcluster import bridge, component, hosts, kubevirt, manifests, processes
+from kubelet_bridge.devcluster import bridge, component, hosts, kubevirt, manifests, processes, registry
 from kubelet_bridge.devcluster.component import Component
 from kubelet_bridge.devcluster.controlplane import control_plane
 from kubelet_bridge.devcluster.identities import ADMINS, BRIDGE_NAMESPACE
@@ -33,6 +33,7 @@ class BringUp:
             await self._kubevirt(client)
             await self._start(controllers)
             await until(lambda: _has_default_account(client), "the default ServiceAccount")
+            await self._registry()
             await self._hosts(client)
         if self._state.bridge:
             await self._start([bridge.component(self._layout, self._state)])
@@ -50,6 +51,11 @@ class BringUp:
         with self._progress.step("waiting for KubeVirt's API", "KubeVirt's webhooks and subresources answer"):
             await kubevirt.publish(client, self._layout, self._state, items)
             await kubevirt.wait_serving(client)
+
+    async def _registry(self) -> None:
+        if parts := registry.components(self._layout, self._state):
+            await self._start(parts)
+            await registry.publish(self._state)
 
     async def _hosts(self, client: Client) -> None:
         dev_hosts = hosts.dev_hosts(self._layout, self._state)

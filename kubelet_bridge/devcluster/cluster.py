@@ -9,13 +9,14 @@ from pathlib import Path
 
 import msgspec
 
-from kubelet_bridge.devcluster import bridge, component, etcd, hosts, kubevirt, network, processes
+from kubelet_bridge.devcluster import bridge, component, etcd, hostmodes, hosts, kubevirt, network, processes, registry
 from kubelet_bridge.devcluster.bringup import BringUp
 from kubelet_bridge.devcluster.component import Component
 from kubelet_bridge.devcluster.controlplane import control_plane
 from kubelet_bridge.devcluster.layout import ClusterState, Layout, default_directory, load_state
 from kubelet_bridge.devcluster.lock import exclusive, is_ours
 from kubelet_bridge.devcluster.preparation import Options, end_strays, prepare, settle, strays
+from kubelet_bridge.devcluster.processes import Process
 from kubelet_bridge.devcluster.progress import Progress
 from kubelet_bridge.errors import Terminal
 from kubelet_bridge.kube import credentials
@@ -59,13 +60,17 @@ class DevCluster:
             state = await asyncio.to_thread(settle, self.layout, options or Options(), self._progress)
             self._state = state
             names = [part.name for part in self.components(state)]
-            if await self._is_up(state) and not await asyncio.to_thread(strays, self.layout, keep=names):
+            if await self._is_up(state) and not await asyncio.to_thread(self._strays, state, names):
                 self._progress.say(f"the cluster in {self.layout.directory} is up already")
                 return state
             await asyncio.to_thread(prepare, self.layout, state, names, self._progress)
             await BringUp(self.layout, state, self._progress).run()
             self._progress.say(f"the cluster in {self.layout.directory} is up")
             return state
+
+    def _strays(self, state: ClusterState, names: list[str]) -> list[Process]:
+        guests = hostmodes.guests(hostmodes.parse(state.host_mode), self.layout)
+        return strays(self.layout, keep=names, guests=guests)
 
     @asynccontextmanager
     async def _exclusively(self) -> AsyncIterator[None]:
@@ -117,6 +122,10 @@ class DevCluster:
         well = await component.healthy(part)
         return ComponentStatus(part.name, process.pid, "running" if well else "not ready", part.address)
 
+    def guests(self) -> str:
+        """How VirtualMachineInstances run, in one line."""
+        return hostmodes.describe(hostmodes.parse(self.state.host_mode), self.layout)
+
     def env(self) -> dict[str, str]:
         """Variables that point kubectl, and the rest of a shell session, at the cluster."""
         directory = str(self.layout.bin)
@@ -127,7 +136,7 @@ class DevCluster:
         """In the order they start."""
         parts = [
             *control_plane(self.layout, state), *kubevirt.controllers(self.layout, state),
-            *hosts.dev_hosts(self.layout, state),
+            *registry.components(self.layout, state), *hosts.dev_hosts(self.layout, state),
         ]  # fmt: skip
         return [*parts, bridge.component(self.layout, state)] if state.bridge else parts
 

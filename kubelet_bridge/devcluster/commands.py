@@ -13,6 +13,7 @@ from kubelet_bridge.devcluster import demo
 from kubelet_bridge.devcluster.binaries import obtain
 from kubelet_bridge.devcluster.cluster import ComponentStatus, DevCluster
 from kubelet_bridge.devcluster.devhost.addresses import MAX_HOSTS
+from kubelet_bridge.devcluster.hostmodes import HostMode
 from kubelet_bridge.devcluster.layout import DIRECTORY_VARIABLE
 from kubelet_bridge.devcluster.preparation import Options
 from kubelet_bridge.devcluster.programs import pinned_version
@@ -21,20 +22,23 @@ from kubelet_bridge.errors import BridgeError
 
 Result = TypeVar("Result")
 
-_HOST_COMMANDS = {"host": "host", "fault": "fault"}
+_LATER = {
+    "host": "kubelet_bridge.devcluster.devhost.commands",
+    "fault": "kubelet_bridge.devcluster.devhost.commands",
+    "images": "kubelet_bridge.devcluster.images.commands",
+}
 
 
 class _DevGroup(click.Group):
-    """Loads the dev host's commands only when they are asked for: nothing else needs their imports."""
+    """Loads some commands only when they are asked for: nothing else needs their imports."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
-        return sorted([*super().list_commands(ctx), *_HOST_COMMANDS])
+        return sorted([*super().list_commands(ctx), *_LATER])
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        if (attribute := _HOST_COMMANDS.get(cmd_name)) is None:
+        if (module := _LATER.get(cmd_name)) is None:
             return super().get_command(ctx, cmd_name)
-        module = importlib.import_module("kubelet_bridge.devcluster.devhost.commands")
-        command: click.Command = getattr(module, attribute)
+        command: click.Command = getattr(importlib.import_module(module), cmd_name)
         return command
 
 
@@ -62,7 +66,13 @@ _version_option = click.option(
 @directory_option
 @_version_option
 @click.option("--hosts", type=click.IntRange(0, MAX_HOSTS), help="How many dev hosts. [default: 1]")
-@click.option("--mode", help="How dev hosts run VirtualMachineInstances. [default: none]")
+@click.option(
+    "--host-mode",
+    "--mode",
+    "mode",
+    type=click.Choice([mode.value for mode in HostMode]),
+    help="How dev hosts run VirtualMachineInstances. [default: none]",
+)
 @click.option("--bridge/--no-bridge", default=None, help="Run the bridge too. [default: no]")
 def up(
     directory: Path | None, kubernetes_version: str | None, hosts: int | None, mode: str | None, *, bridge: bool | None
@@ -86,8 +96,10 @@ def down(directory: Path | None) -> None:
 @directory_option
 def status(directory: Path | None) -> None:
     """Show every component. Exit code 1 when one is not running well."""
-    rows = _run(DevCluster(directory).status())
+    cluster = DevCluster(directory)
+    rows = _run(cluster.status())
     _table(rows)
+    click.echo(cluster.guests())
     if any(row.state != "running" for row in rows):
         raise SystemExit(1)
 

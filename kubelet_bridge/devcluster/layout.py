@@ -25,6 +25,10 @@ class Ports(msgspec.Struct, frozen=True, kw_only=True):
     kubelet: int
     bridge: int
     bridge_admin: int
+    bridge_guest: int
+    bridge_guest_files: int
+    registry: int
+    registry_private: int
 
 
 class ClusterState(msgspec.Struct, frozen=True, kw_only=True):
@@ -72,6 +76,9 @@ class Layout:
         self.etcd = directory / "etcd"
         self.scheduler_config = directory / "scheduler.json"
         self.bridge_state = directory / "bridge"
+        self.registry = directory / "registry"
+        self.registry_password = self.registry / "password"
+        self.registries_conf = self.registry / "registries.conf"
 
     def kubeconfig(self, user: str) -> Path:
         """The kubeconfig of ``admin``, ``super-admin``, ``bridge``, ``virt-api`` and so on."""

@@ -1,10 +1,11 @@
 """What has to be settled before a cluster's processes start: versions, ports, addresses, programs, certificates."""
 
 import uuid
+from collections.abc import Sequence
 
 import msgspec
 
-from kubelet_bridge.devcluster import binaries, network, ports, processes
+from kubelet_bridge.devcluster import binaries, hostmodes, network, ports, processes, registry
 from kubelet_bridge.devcluster.controlplane import write_configuration
 from kubelet_bridge.devcluster.identities import issue
 from kubelet_bridge.devcluster.layout import ClusterState, Layout, load_state, save_state
@@ -49,7 +50,7 @@ def _with_options(state: ClusterState, options: Options) -> ClusterState:
     return msgspec.structs.replace(
         state,
         hosts=state.hosts if options.hosts is None else options.hosts,
-        host_mode=options.host_mode or state.host_mode,
+        host_mode=hostmodes.parse(options.host_mode or state.host_mode).value,
         bridge=state.bridge if options.bridge is None else options.bridge,
     )
 
@@ -76,12 +77,16 @@ def prepare(layout: Layout, state: ClusterState, components: list[str], progress
     network.prepare(state.pod_cidr)
     issue(layout, state)
     write_configuration(layout)
-    end_strays(layout, keep=components)
+    mode = hostmodes.parse(state.host_mode)
+    hostmodes.prepare(mode, layout, progress)
+    registry.prepare(layout, state, progress)
+    end_strays(layout, keep=components, guests=hostmodes.guests(mode, layout))
 
 
-def strays(layout: Layout, *, keep: list[str]) -> list[Process]:
-    """The cluster's processes that are none of the components in ``keep``, nor started by one."""
+def strays(layout: Layout, *, keep: list[str], guests: Sequence[Process] = ()) -> list[Process]:
+    """The cluster's processes that are none of the components in ``keep``, nor of ``guests``, nor started by one."""
     kept = {process.pid for name in keep if (process := processes.recorded(layout, name)) is not None}
+    kept |= {guest.pid for guest in guests}
     return [
         process
         for process in processes.belonging_to(layout)
@@ -89,7 +94,7 @@ def strays(layout: Layout, *, keep: list[str]) -> list[Process]:
     ]
 
 
-def end_strays(layout: Layout, *, keep: list[str]) -> None:
-    """End the cluster's processes but for the components in ``keep`` and what they started."""
-    for stray in strays(layout, keep=keep):
+def end_strays(layout: Layout, *, keep: list[str], guests: Sequence[Process] = ()) -> None:
+    """End the cluster's processes but for the components in ``keep``, ``guests``, and what they started."""
+    for stray in strays(layout, keep=keep, guests=guests):
         processes.stop(stray, grace=1.0)

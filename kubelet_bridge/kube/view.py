@@ -10,6 +10,7 @@ from kubelet_bridge.errors import Conflict, Invalid, NotFound
 from kubelet_bridge.kube.client import Client, PatchType
 from kubelet_bridge.kube.informer import Cached, Informer
 from kubelet_bridge.kube.inputs import InputReader
+from kubelet_bridge.kube.tokens import TokenRequester
 from kubelet_bridge.kube.watch import EventKind
 from kubelet_bridge.model.core import Pod
 from kubelet_bridge.model.kubevirt import Launcher, VirtualMachine, VirtualMachineInstance
@@ -24,7 +25,7 @@ from kubelet_bridge.model.meta import (
     label_value,
 )
 from kubelet_bridge.model.resources import PODS, SECRETS, VIRTUALMACHINEINSTANCES, VIRTUALMACHINES, VM_SUBRESOURCES
-from kubelet_bridge.model.snapshot import Inputs, Snapshot
+from kubelet_bridge.model.snapshot import Inputs, Snapshot, TokenWanted
 
 _POD = msgspec.json.Decoder(Pod)
 _VM = msgspec.json.Decoder(VirtualMachine)
@@ -56,6 +57,7 @@ class NodeView:
             client, PODS, label_selector=f"{ours},kubevirt.io=virt-launcher", indexers=indexers
         )  # fmt: skip
         self._inputs = InputReader(client)
+        self._tokens = TokenRequester(client)
 
     @property
     def informers(self) -> list[Informer]:
@@ -142,6 +144,10 @@ class NodeView:
     async def inputs(self, pod: Pod) -> Inputs:
         """See ``ClusterPort.inputs``."""
         return await self._inputs.read(pod)
+
+    async def service_account_token(self, pod: Pod, wanted: TokenWanted) -> str | None:
+        """See ``ClusterPort.service_account_token``."""
+        return await self._tokens.token(pod, wanted)
 
     async def get_vm(self, namespace: str, name: str) -> VirtualMachine | None:
         """See ``ClusterPort.get_vm``."""

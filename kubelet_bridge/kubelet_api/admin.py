@@ -7,7 +7,7 @@ from typing import Self
 import structlog
 from aiohttp import web
 
-from kubelet_bridge.kubelet_api.server import listening_socket
+from kubelet_bridge.aio.listening import listening_socket
 
 log = structlog.get_logger(__name__)
 

@@ -140,6 +140,29 @@ class Probe(_Spec, frozen=True):
     termination_grace_period_seconds: int | None = None
 
 
+class SleepAction(_Spec, frozen=True):
+    """A hook that only waits."""
+
+    seconds: int = 0
+
+
+class LifecycleHandler(_Spec, frozen=True):
+    """What a hook does: exactly one is set."""
+
+    http_get: HttpGetAction | None = None
+    tcp_socket: TcpSocketAction | None = None
+    exec: ExecAction | None = None
+    sleep: SleepAction | None = None
+
+
+class Lifecycle(_Spec, frozen=True):
+    """Hooks after a container's start and before its end, and the signal that ends it."""
+
+    post_start: LifecycleHandler | None = None
+    pre_stop: LifecycleHandler | None = None
+    stop_signal: str = ""
+
+
 class Capabilities(_Spec, frozen=True):
     """Linux capabilities."""
 
@@ -193,7 +216,7 @@ class VolumeDevice(_Spec, frozen=True):
 
 
 class Container(_Spec, frozen=True):
-    """A container, init container or ephemeral container."""
+    """A container, init container or ephemeral container (which alone has a ``target_container_name``)."""
 
     name: str = ""
     image: str = ""
@@ -209,12 +232,16 @@ class Container(_Spec, frozen=True):
     liveness_probe: Probe | None = None
     readiness_probe: Probe | None = None
     startup_probe: Probe | None = None
-    lifecycle: dict[str, Any] | None = None
+    lifecycle: Lifecycle | None = None
     image_pull_policy: str = ""
     security_context: SecurityContext | None = None
     restart_policy: str = ""
     stdin: bool = False
+    stdin_once: bool = False
     tty: bool = False
+    termination_message_path: str = ""
+    termination_message_policy: str = ""
+    target_container_name: str = ""
 
 
 class Toleration(_Spec, frozen=True):
@@ -318,8 +345,8 @@ class ContainerStatus(msgspec.Struct, frozen=True, rename="camel", omit_defaults
     """What is reported of a container; ``ready``, ``restartCount``, ``image`` and ``imageID`` are required by the API.
 
     Attributes:
-        container_id: ``kubevirt://<VMI uid>``; it must change at each restart: probes, logs and crash detection are
-            keyed on it.
+        container_id: ``kubevirt://<VMI uid>``, or ``kubelet-bridge://<VMI uid>/<run>`` of one that an agent runs; it
+            must change at each restart: probes, logs and crash detection are keyed on it.
     """
 
     name: str
@@ -369,10 +396,11 @@ class Pod(_Spec, frozen=True):
 
 
 class ConfigMap(_Spec, frozen=True):
-    """A ConfigMap (``binaryData`` is not usable as environment; kubelet skips it too)."""
+    """A ConfigMap (``binaryData`` is for volumes; as environment a kubelet skips it, too)."""
 
     metadata: ObjectMeta = ObjectMeta()
     data: dict[str, str] = {}
+    binary_data: dict[str, bytes] = {}
 
 
 class Secret(_Spec, frozen=True):

@@ -5,6 +5,8 @@ from enum import StrEnum
 
 import msgspec
 
+from kubelet_bridge.model.guest import GuestTermination
+
 
 class IntentStatus(StrEnum):
     """Where a promise stands, in the words users of droplets know."""
@@ -13,6 +15,19 @@ class IntentStatus(StrEnum):
     RUNNING = "running"
     OFF = "off"
     DESTROYED = "destroyed"
+
+
+class Hosting(StrEnum):
+    """How a Pod's containers live in its VM."""
+
+    MACHINE = "machine"
+    """The VM itself is the workload: a container is a name for it."""
+
+    SYSTEM = "system"
+    """The VM boots an OS image, and the agent runs the containers' commands on that OS."""
+
+    OCI = "oci"
+    """The VM boots the runtime image, and the agent runs the containers from their images."""
 
 
 class Allocation(msgspec.Struct, frozen=True):
@@ -40,6 +55,18 @@ class Termination(msgspec.Struct, frozen=True):
     finished_at: datetime | None = None
 
 
+class Carried(msgspec.Struct, frozen=True, omit_defaults=True):
+    """What a container that an agent runs has behind it when a boot begins.
+
+    Attributes:
+        restarts: its restart count in that boot, to begin with.
+        end: how its last run in an earlier boot ended.
+    """
+
+    restarts: int = 0
+    end: GuestTermination | None = None
+
+
 class Intent(msgspec.Struct, frozen=True, kw_only=True):
     """One row, keyed by the Pod's uid.
 
@@ -50,12 +77,14 @@ class Intent(msgspec.Struct, frozen=True, kw_only=True):
             ours.
         spec_hash: hash of the manifests last applied; another hash means another apply.
         boot_image: what the VM boots from; another image means another boot.
+        hosting: whether the agent runs the containers of the VM that was promised.
         applied_generation: the Pod generation that ``spec_hash`` was made from; another generation is looked at again.
         replace_vmi_uid: a boot of the former spec, to be replaced by a new one; empty when there is none.
         vmi_uid: the boot that counts now; a different one is a restart.
         vmi_started: whether that boot reached Running.
         vmi_stopping: whether that boot was asked to stop before it ended by itself.
         restart_count: boots after the first.
+        carried: by container that an agent runs, what the boots before this one have left.
         last_termination: how the previous boot ended (``lastState``).
         termination: how the current boot ended, if it did.
         outcome: final Pod phase once decided (``Succeeded`` or ``Failed``), with ``outcome_reason`` and
@@ -74,6 +103,7 @@ class Intent(msgspec.Struct, frozen=True, kw_only=True):
     vm_uid: str = ""
     spec_hash: str = ""
     boot_image: str = ""
+    hosting: Hosting = Hosting.MACHINE
     applied_generation: int = 0
     replace_vmi_uid: str = ""
     allocation: Allocation = Allocation()
@@ -81,6 +111,7 @@ class Intent(msgspec.Struct, frozen=True, kw_only=True):
     vmi_started: bool = False
     vmi_stopping: bool = False
     restart_count: int = 0
+    carried: dict[str, Carried] = {}
     last_termination: Termination | None = None
     termination: Termination | None = None
     outcome: str = ""

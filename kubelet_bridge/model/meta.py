@@ -128,9 +128,12 @@ def cloud_init_secret_name(key: PodKey) -> str:
     return f"{hashed_vm_name(key)}-cloudinit"
 
 
-def firmware_uuid(pod_uid: str) -> str:
-    """The VM's firmware uuid, from which KubeVirt makes cloud-init's instance-id: one for each Pod incarnation."""
-    return str(uuid.uuid5(_UUID_SPACE, pod_uid))
+def firmware_uuid(pod_uid: str, seed: str = "") -> str:
+    """The VM's firmware uuid, from which KubeVirt makes cloud-init's instance-id: one for each Pod incarnation.
+
+    With another ``seed``, cloud-init does on a disk that stays what it does at a first boot.
+    """
+    return str(uuid.uuid5(_UUID_SPACE, f"{pod_uid}/{seed}" if seed else pod_uid))
 
 
 def label_value(text: str) -> str:

@@ -27,9 +27,17 @@ class PodEvent(msgspec.Struct, frozen=True):
     field_path: str = ""
 
 
+class TokenWanted(msgspec.Struct, frozen=True):
+    """A ServiceAccount's token as a projected volume asks for it; an empty audience is the API server's own."""
+
+    audience: str = ""
+    expiration_seconds: int = 3600
+
+
 class Inputs(msgspec.Struct, frozen=True):
     """What a Pod's spec points at, by name, within its namespace. A name that maps to None was looked for in vain.
 
+    ``tokens`` are those of the Pod's ServiceAccount; None is one that the API server does not give.
     ``services`` are the namespace's Services and ``default/kubernetes`` (for service environment variables).
     ``unreadable`` says what we may not read; then nothing else of it counts.
     """
@@ -37,6 +45,7 @@ class Inputs(msgspec.Struct, frozen=True):
     config_maps: dict[str, ConfigMap | None] = {}
     secrets: dict[str, Secret | None] = {}
     services: list[Service] = []
+    tokens: dict[TokenWanted, str | None] = {}
     unreadable: str = ""
 
 

@@ -27,8 +27,8 @@ from kubelet_bridge.reconcile.actions import (
     StopVm,
     Update,
 )
-from kubelet_bridge.reconcile.ports import Clock, ClusterPort, EventPort, IntentPort
-from kubelet_bridge.translate.virtualmachine import Manifests
+from kubelet_bridge.reconcile.ports import Clock, ClusterPort, EventPort, GuestPort, IntentPort
+from kubelet_bridge.translate.virtualmachine import DEFAULT_GRACE, Manifests
 
 _WRITES = (
     "accept",
@@ -68,10 +68,13 @@ class World(msgspec.Struct, frozen=True):
 class Executor:
     """Performs steps; knows nothing of when to perform which."""
 
-    def __init__(self, cluster: ClusterPort, intents: IntentPort, events: EventPort, clock: Clock) -> None:
+    def __init__(
+        self, cluster: ClusterPort, intents: IntentPort, events: EventPort, guests: GuestPort, clock: Clock
+    ) -> None:
         self._cluster = cluster
         self._intents = intents
         self._events = events
+        self._guests = guests
         self._clock = clock
 
     async def run(self, world: World, step: Step) -> World:
@@ -105,10 +108,12 @@ class Executor:
                     await self._cluster.delete_vmi(key.namespace, name, uid=uid)
                 return world.but(vmi=None)
             case StopVm(intent, grace):
+                self._hurry(world.snapshot, grace)
                 with _write("stop"):
                     await self._cluster.stop_vm(key.namespace, intent.vm_name, grace=grace)
                 return await self._save(world, "record", intent, "GraceChanged")
             case DeleteVm(name, uid):
+                self._shut_down(world.snapshot)
                 with _write("delete-vm"):
                     await self._cluster.delete_vm(key.namespace, name, uid=uid)
                 return world.but(vm=self._deleting(world.snapshot.vm))
@@ -117,6 +122,7 @@ class Executor:
                     await self._cluster.delete_pod(key)
                 return world.but(pod=None)
             case Forget(reason):
+                await self._guests.forget(key.uid)
                 with _write("forget"):
                     await self._intents.destroy(key.uid, reason=reason, now=self._clock())
                 return world.but(intent=None)
@@ -170,6 +176,19 @@ class Executor:
         with _write("update"):
             vm = await self._cluster.apply_vm(namespace, manifests.virtual_machine, uid=vm_uid)
         return world.but(vm=vm)
+
+    def _shut_down(self, snapshot: Snapshot) -> None:
+        """Before the VM is deleted: its guest has the whole grace period to end its containers in order."""
+        intent = snapshot.intent
+        if intent is None:
+            return
+        grace = DEFAULT_GRACE if intent.deletion_grace is None else intent.deletion_grace
+        self._guests.shut_down(snapshot.key.uid, grace=grace, reason=intent.outcome_reason or "Killing")
+
+    def _hurry(self, snapshot: Snapshot, grace: int) -> None:
+        """The guest is being shut down already, and gets less time for the rest."""
+        if snapshot.vm is not None and snapshot.vm.metadata.deletion_timestamp is not None:
+            self._guests.shut_down(snapshot.key.uid, grace=grace, reason="Killing")
 
     def _deleting(self, vm: VirtualMachine | None) -> VirtualMachine | None:
         if vm is None:

@@ -30,10 +30,11 @@ from kubelet_bridge.reconcile.actions import (
 )
 from kubelet_bridge.translate.config import BridgeConfig
 from kubelet_bridge.translate.image import Unresolvable
+from kubelet_bridge.translate.missing import MissingInputs
 from kubelet_bridge.translate.ownership import annotations, restored
 from kubelet_bridge.translate.podstatus import Problem
 from kubelet_bridge.translate.support import CannotTranslate, Refusal, refusals
-from kubelet_bridge.translate.virtualmachine import Manifests, MissingInputs, build
+from kubelet_bridge.translate.virtualmachine import Manifests, build
 
 DEFAULT_GRACE = 30
 _PREDECESSOR_WAIT = 2.0
@@ -91,7 +92,7 @@ def _accept(snapshot: Snapshot, pod: Pod, config: BridgeConfig, new_id: str, now
     )  # fmt: skip
     if snapshot.vm is not None or pod.metadata.deletion_timestamp is not None:
         return Plan(step=Accept(intent))
-    if refused := refusals(pod):
+    if refused := refusals(pod, config):
         return Plan(step=Accept(_rejected(intent, refused)))
     if snapshot.inputs is None:
         return Plan(step=LookUp())
@@ -125,7 +126,7 @@ def _bring_about(snapshot: Snapshot, pod: Pod, intent: Intent, config: BridgeCon
 
 def _promise(intent: Intent, pod: Pod, made: Manifests) -> Intent:
     return msgspec.structs.replace(
-        intent, spec_hash=made.spec_hash, boot_image=made.image, allocation=made.allocation,
+        intent, spec_hash=made.spec_hash, boot_image=made.image, hosting=made.hosting, allocation=made.allocation,
         applied_generation=pod.metadata.generation,
     )  # fmt: skip
 
@@ -135,7 +136,7 @@ def _manifests(snapshot: Snapshot, intent: Intent, config: BridgeConfig) -> Mani
     try:
         return build(snapshot, intent.vm_name, config)
     except MissingInputs as error:
-        return Plan(problem=Problem("CreateContainerConfigError", error.message), notes=error.notes)
+        return Plan(problem=Problem(error.waiting.value, error.message), notes=error.notes)
     except Unresolvable as error:
         return Plan(problem=Problem("InvalidImageName", error.message))
     except CannotTranslate as error:

@@ -9,7 +9,7 @@ from kubelet_bridge.model.guest import Guest
 from kubelet_bridge.model.intent import Intent
 from kubelet_bridge.model.kubevirt import VirtualMachine
 from kubelet_bridge.model.meta import PodKey
-from kubelet_bridge.model.snapshot import Inputs, PodEvent, Snapshot
+from kubelet_bridge.model.snapshot import Inputs, PodEvent, Snapshot, TokenWanted
 
 
 class ClusterPort(Protocol):
@@ -32,6 +32,13 @@ class ClusterPort(Protocol):
 
     async def inputs(self, pod: Pod) -> Inputs:
         """The ConfigMaps, Secrets and Services that the Pod's spec points at."""
+        ...
+
+    async def service_account_token(self, pod: Pod, wanted: TokenWanted) -> str | None:
+        """A token of the Pod's ServiceAccount, bound to the Pod and good for a while; None when there is none.
+
+        Asked for again, it is another one only when the last grows old. ``errors.Forbidden`` when we may not ask.
+        """
         ...
 
     async def get_vm(self, namespace: str, name: str) -> VirtualMachine | None:

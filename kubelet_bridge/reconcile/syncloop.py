@@ -16,9 +16,11 @@ from kubelet_bridge.errors import ApiError, BridgeError, Transient
 from kubelet_bridge.model.meta import PodKey, vm_name
 from kubelet_bridge.model.snapshot import EventType, PodEvent, Snapshot
 from kubelet_bridge.reconcile.actions import FinalizePod, Plan
+from kubelet_bridge.reconcile.attendance import Attendance
 from kubelet_bridge.reconcile.executor import Executor, World
+from kubelet_bridge.reconcile.noguests import NoGuests
 from kubelet_bridge.reconcile.planner import plan
-from kubelet_bridge.reconcile.ports import Clock, ClusterPort, EventPort, IntentPort
+from kubelet_bridge.reconcile.ports import Clock, ClusterPort, EventPort, GuestPort, IntentPort
 from kubelet_bridge.reconcile.statusmanager import StatusManager
 from kubelet_bridge.translate.config import BridgeConfig
 from kubelet_bridge.translate.observe import observe
@@ -57,6 +59,7 @@ class SyncLoop:
         config: BridgeConfig,
         *,
         clock: Clock,
+        guests: GuestPort | None = None,
         workers: int = 16,
         resync: float = 15.0,
         observe_sync: Observer | None = None,
@@ -68,7 +71,9 @@ class SyncLoop:
         self._status = status
         self._config = config
         self._clock = clock
-        self._executor = Executor(cluster, intents, events, clock)
+        guests = guests or NoGuests()
+        self._attendance = Attendance(guests)
+        self._executor = Executor(cluster, intents, events, guests, clock)
         self._workers = workers
         self._resync = resync
         self._observe = observe_sync
@@ -211,18 +216,21 @@ class SyncLoop:
         intent = self._intents.get(key.uid)
         name = intent.vm_name if intent else vm_name(key)
         snapshot = await self._cluster.load(key, vm_name=name, promised=intent is not None)
-        return World(snapshot).but(intent=intent).snapshot
+        return World(snapshot).but(intent=intent, guest=self._attendance.guest(key.uid)).snapshot
 
     async def _observed(self, world: World) -> World:
         """Fold what the cluster shows into the row, before anything is decided from it."""
         snapshot = world.snapshot
         if snapshot.intent is None:
+            self._attendance.forget(snapshot.key.uid)
             return world
         now = self._clock()
         seen = observe(snapshot.intent, snapshot, now)
         if seen != snapshot.intent:
             await self._intents.save(seen, reason="Observed", now=now)
-        return world.but(intent=seen)
+        world = world.but(intent=seen)
+        self._attendance.attend(world.snapshot)
+        return world.but(guest=self._attendance.guest(snapshot.key.uid))
 
     def _plan(self, world: World) -> Plan:
         return plan(
@@ -250,7 +258,7 @@ def _problem(error: BridgeError) -> Problem:
 def _warnings(planned: Plan) -> list[PodEvent]:
     problem = planned.problem
     if problem is None or problem.reason == "ContainerCreating":  # waiting for a predecessor is no fault
-        return []
+        return planned.notes
     return [*planned.notes, PodEvent(EventType.WARNING, "Failed", f"Error: {problem.message}")]
 
 

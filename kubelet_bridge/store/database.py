@@ -78,9 +78,12 @@ class Database:
         """Where a damaged file was moved to; None when there was none."""
         return self._session.set_aside
 
-    def restore_from(self, restore: Restore) -> None:
-        """Take what must be in the file from ``restore`` should the file be lost while running (on another thread)."""
-        self._session.restore = restore
+    def restore_from(self, part: str, restore: Restore) -> None:
+        """Take what must be in the file of one ``part`` from ``restore`` should the file be lost while running.
+
+        It is called on another thread. Each store of the database has a part; a later one replaces its predecessor.
+        """
+        self._session.restore[part] = restore
 
     async def __aenter__(self) -> Self:
         """Open.

@@ -47,7 +47,7 @@ class IntentStore:
         store = cls(database)
         store._live, store.unreadable = rows.decode_live(await database.read(rows.LIVE))
         store._ids = {found for (found,) in await database.read("SELECT id FROM intents")}
-        database.restore_from(store._everything)
+        database.restore_from("intents", store._everything)
         if store.unreadable:
             log.warning("intents cannot be read and are left out", uids=store.unreadable)
         return store

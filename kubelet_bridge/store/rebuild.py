@@ -22,13 +22,15 @@ from kubelet_bridge.model.meta import (
     hashed_vm_name,
     vm_name,
 )
-from kubelet_bridge.translate.image import Unresolvable, resolve
+from kubelet_bridge.translate.annotations import BOOT
+from kubelet_bridge.translate.containerid import is_machine, vmi_uid_of
+from kubelet_bridge.translate.guestfate import boot_of
+from kubelet_bridge.translate.image import Unresolvable, is_container_disk, resolve
 from kubelet_bridge.translate.resources import promised, requests_by_container
 
 LOST_VM = "unknown"
 """``vm_uid`` of a VM that ran and is not there: its absence is confirmed and judged by the planner, as always."""
 
-_CONTAINER_ID_SCHEME = "kubevirt://"
 _FINAL_PHASES = frozenset({"Succeeded", "Failed"})
 _NEVER = datetime.fromtimestamp(0, UTC)
 
@@ -109,8 +111,8 @@ def _former_id(pod: Pod) -> str:
 
 
 def _of_status(pod: Pod, id_: str) -> Intent:
-    """What the Pod itself tells."""
-    status = pod.status
+    """What the Pod itself tells; the ends of containers that an agent runs (``managed``) are not those of the VM."""
+    status, managed = pod.status, boot_of(pod) or ""
     final = status.phase in _FINAL_PHASES
     first = status.container_statuses[0] if status.container_statuses else ContainerStatus(name="")
     state = first.state or ContainerState()
@@ -126,11 +128,11 @@ def _of_status(pod: Pod, id_: str) -> Intent:
         status=stands,
         boot_image=_boot_image(pod),
         allocation=_allocation(pod),
-        vmi_uid=_vmi_uid(first.container_id),
-        vmi_started=state.running is not None or state.terminated is not None,
-        restart_count=max((_number(one.restart_count) for one in status.container_statuses), default=0),
-        last_termination=_termination(first.last_state),
-        termination=_termination(first.state),
+        vmi_uid=managed or vmi_uid_of(first.container_id),
+        vmi_started=bool(managed) or state.running is not None or state.terminated is not None,
+        restart_count=0 if managed else max(map(_restarts, status.container_statuses), default=0),
+        last_termination=None if managed else _termination(first.last_state),
+        termination=None if managed else _termination(first.state),
         outcome=status.phase if final else "",
         outcome_reason=status.reason if final else "",
         outcome_message=status.message if final else "",
@@ -143,7 +145,7 @@ def _termination(state: ContainerState | None) -> Termination | None:
     if ended is None:
         return None
     return Termination(
-        vmi_uid=_vmi_uid(ended.container_id), exit_code=_number(ended.exit_code), reason=ended.reason,
+        vmi_uid=vmi_uid_of(ended.container_id), exit_code=_number(ended.exit_code), reason=ended.reason,
         message=ended.message, started_at=ended.started_at, finished_at=ended.finished_at,
     )  # fmt: skip
 
@@ -158,16 +160,22 @@ def _allocation(pod: Pod) -> Allocation:
 
 
 def _boot_image(pod: Pod) -> str:
-    """From the present spec: if that has changed meanwhile, the VM keeps what it runs until its next boot."""
+    """From the present spec: if that has changed meanwhile, the VM keeps what it runs until its next boot.
+
+    Empty where the VM may have booted the runtime image for it: another one of that is no reason to boot again.
+    """
     image = pod.spec.containers[0].image if pod.spec.containers else ""
+    was_machine = any(is_machine(one.container_id) for one in pod.status.container_statuses)
+    if not (was_machine or pod.metadata.annotations.get(BOOT) or is_container_disk(image)):
+        return ""
     try:
         return resolve(image, pod.metadata.annotations).reference
     except Unresolvable:
         return ""
 
 
-def _vmi_uid(container_id: str) -> str:
-    return container_id.removeprefix(_CONTAINER_ID_SCHEME)
+def _restarts(status: ContainerStatus) -> int:
+    return _number(status.restart_count)
 
 
 def _number(value: int | msgspec.UnsetType) -> int:

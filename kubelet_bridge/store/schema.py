@@ -8,7 +8,7 @@ from kubelet_bridge.aio import failpoints
 from kubelet_bridge.errors import Terminal
 from kubelet_bridge.store.faults import Damaged
 
-_TABLES = frozenset({"intents", "transitions", "restarts", "actions", "probe"})
+_TABLES = frozenset({"intents", "transitions", "restarts", "actions", "probe", "guests"})
 _BEFORE = failpoints.declare("store.migration.before")
 _AFTER = failpoints.declare("store.migration.after")
 

@@ -16,7 +16,7 @@ from kubelet_bridge.store.opening import CORRUPT, FILE_NAME, REPLACED, Opened, o
 log = structlog.get_logger(__name__)
 
 Restore = Callable[[], Sequence[Change]]
-"""What must be in the database, from memory. Called on the database's thread."""
+"""What must be in the database of one store, from memory. Called on the database's thread."""
 
 
 class Session:
@@ -30,14 +30,14 @@ class Session:
         path: the database file.
         fresh: it began empty when it was first opened.
         set_aside: where the last damaged file was moved to.
-        restore: written into a database that replaces one lost while running.
+        restore: by store, what is written into a database that replaces one lost while running.
     """
 
     def __init__(self, directory: Path, *, anew: bool = False) -> None:
         self.path = directory / FILE_NAME
         self.fresh = False
         self.set_aside: Path | None = None
-        self.restore: Restore = tuple
+        self.restore: dict[str, Restore] = {}
         self._lock = StateLock(directory)
         self._condemned = REPLACED if anew else ""
         self._opened: Opened | None = None
@@ -98,7 +98,7 @@ class Session:
         self._lock.release()  # the lock file may have gone the same way
         self._lock.acquire()
         opened = self._open(condemned)
-        restored = self.restore()
+        restored = [change for restore in list(self.restore.values()) for change in restore()]
         try:
             applied = apply(opened.connection, [*restored, *changes], path=self.path, expected=opened.identity)
         except Damaged as error:
@@ -108,7 +108,7 @@ class Session:
             opened.connection.close()
             raise
         self._opened = opened
-        log.info("the intent store was begun anew", live_intents=len(restored))
+        log.info("the intent store was begun anew", restored=len(restored))
         return Applied(applied.outcomes[len(restored) :], applied.seconds)
 
     def _open(self, condemned: str) -> Opened:

@@ -64,6 +64,10 @@ class Metrics:
             "kubelet_api_requests_total", "Kubelet API requests.", "route", "method", "code"
         )
 
+        self.guest_handshakes = self._counter("guest_handshakes_total", "Introductions of agents.", "result")
+        self.guest_refused = self._counter("guest_refused_total", "What was not taken of guests.", "reason")
+        self.guest_log_bytes = self._counter("guest_log_bytes_total", "Container logs written.")
+
     def count(self, name: str, documentation: str, label: str, now: Counts) -> None:
         """Publish ``kubelet_bridge_<name>{label}`` from a function that is asked at each scrape."""
         collector = _CountCollector(f"kubelet_bridge_{name}", documentation, label, now)

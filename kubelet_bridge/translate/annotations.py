@@ -12,4 +12,10 @@ SSH_KEYS = f"{PREFIX}/ssh-keys"
 """Names of Secrets, separated by commas, whose values are SSH public keys."""
 
 CLOUD_INIT = f"{PREFIX}/cloud-init"
-"""Reserved for the user's own cloud-init document."""
+"""``[secret/|configmap/]NAME[/KEY]``: where the user's own cloud-init documents are."""
+
+CLOUD_INIT_SEED = f"{PREFIX}/cloud-init-seed"
+"""Any text; with another one, cloud-init takes a disk that it has set up before for a new machine."""
+
+CONTAINERS = f"{PREFIX}/containers"
+"""How a Pod's containers are spread over VMs; they share one unless it says ``vm-per-container``."""

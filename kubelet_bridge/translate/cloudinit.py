@@ -1,7 +1,8 @@
 """The cloud-init Secret: what the guest learns at its first boot.
 
-The document is JSON, which is YAML too, so nothing in it is taken for YAML syntax; the environment is base64 inside,
-as YAML forbids some characters that a variable may hold. In the guest it is readable by root only.
+Our document is JSON, which is YAML too, so nothing in it is taken for YAML syntax; files are base64 inside, as YAML
+forbids some characters that they may hold. In the guest it is readable by root only. With documents of the user's it
+becomes the closing part of a MIME document (``multipart``).
 """
 
 import base64
@@ -12,38 +13,59 @@ import msgspec
 
 from kubelet_bridge.model.core import Pod
 from kubelet_bridge.model.meta import PodKey, cloud_init_secret_name
-from kubelet_bridge.translate import annotations
+from kubelet_bridge.translate import agentseed, annotations, multipart, userdata
 from kubelet_bridge.translate.config import BridgeConfig
 from kubelet_bridge.translate.hostname import fqdn, hostname
-from kubelet_bridge.translate.network import mac_address
+from kubelet_bridge.translate.networkdata import network_config
 from kubelet_bridge.translate.ownership import metadata
 from kubelet_bridge.translate.support import CannotTranslate, Refusal
+from kubelet_bridge.translate.userdata import UserDocuments
 
 ENVIRONMENT_FILE = "/etc/kubelet-bridge/env"
 SECRET_LIMIT = 2**20
 """Bytes in a Secret (``MaxSecretSize`` in ``pkg/apis/core/types.go``)."""
 
 
+# Never what a boot waits for: --no-block, and only what the image has. Debian's unit is static, started by udev.
+_QEMU_GUEST_AGENT = """\
+if [ -d /run/systemd/system ] && systemctl cat qemu-guest-agent.service >/dev/null 2>&1; then
+  systemctl enable --quiet qemu-guest-agent.service 2>/dev/null
+  systemctl start --no-block qemu-guest-agent.service
+elif [ -x /etc/init.d/qemu-guest-agent ] && command -v rc-update >/dev/null; then
+  rc-update -q add qemu-guest-agent default
+  rc-service -q qemu-guest-agent start
+fi
+true
+"""
+
+
 def secret(
-    pod: Pod, key: PodKey, config: BridgeConfig, variables: Mapping[str, str], authorized_keys: list[str]
+    pod: Pod,
+    key: PodKey,
+    config: BridgeConfig,
+    variables: Mapping[str, str],
+    authorized_keys: list[str],
+    own: UserDocuments = UserDocuments(),  # noqa: B008 - frozen
 ) -> dict[str, Any]:
     """The manifest of the Secret, with the keys that KubeVirt's NoCloud volume reads.
 
+    ``variables`` become the environment file. ``own`` are the user's documents.
+
     Raises:
-        CannotTranslate: it would be larger than a Secret may be.
+        CannotTranslate: it would be larger than a Secret may be, or a document of the user's cannot be read.
     """
-    user_data = b"#cloud-config\n" + _json(cloud_config(pod, config, variables, authorized_keys))
-    network_data = _json(network_config(pod, config))
-    size = len(user_data) + len(network_data)
-    if size > SECRET_LIMIT:
-        reason = f"the environment makes a cloud-init Secret of {size} bytes, and a Secret holds {SECRET_LIMIT}"
-        raise CannotTranslate([Refusal("spec.containers[0].env", reason)])
+    ours = b"#cloud-config\n" + _json(cloud_config(pod, config, variables, authorized_keys))
+    data = {
+        "userdata": _with_users(ours, own),
+        "networkdata": own.network_data or _json(network_config(pod, config)),
+    }
+    _check_size(data, variables, own)
     return {
         "apiVersion": "v1",
         "kind": "Secret",
         "metadata": metadata(cloud_init_secret_name(key), key, config.node_name),
         "type": "Opaque",
-        "data": {"userdata": _base64(user_data), "networkdata": _base64(network_data)},
+        "data": {name: _base64(content) for name, content in data.items()},
     }
 
 
@@ -56,17 +78,50 @@ def cloud_config(
     if full_name:
         document |= {"fqdn": full_name, "prefer_fqdn_over_hostname": pod.spec.set_hostname_as_fqdn}
     document |= _users(pod.metadata.annotations.get(annotations.USER, ""), authorized_keys)
-    if content := environment_file(variables):
-        document["write_files"] = [
-            {
-                "path": ENVIRONMENT_FILE,
-                "permissions": "0600",
-                "owner": "root:root",
-                "encoding": "b64",
-                "content": _base64(content.encode()),
-            }
-        ]
+    if files := _files(pod, config, variables):
+        document["write_files"] = files
+    document["runcmd"] = [["sh", "-c", _QEMU_GUEST_AGENT]]
     return document
+
+
+def _files(pod: Pod, config: BridgeConfig, variables: Mapping[str, str]) -> list[dict[str, str]]:
+    files = agentseed.files(pod.metadata.uid, config.guest) if config.guest else []
+    if content := environment_file(variables):
+        files.append(agentseed.File(ENVIRONMENT_FILE, "0600", content))
+    return [
+        {
+            "path": file.path,
+            "permissions": file.mode,
+            "owner": "root:root",
+            "encoding": "b64",
+            "content": _base64(file.content.encode()),
+        }
+        for file in files
+    ]
+
+
+def _with_users(ours: bytes, own: UserDocuments) -> bytes:
+    documents = [document for document in (own.vendor_data, own.user_data) if document]
+    if not documents:
+        return ours
+    try:
+        return multipart.combined(ours, documents)
+    except multipart.Unreadable as error:
+        raise CannotTranslate([Refusal(userdata.ANNOTATION, f"the document it names {error}")]) from error
+
+
+def _check_size(data: Mapping[str, bytes], variables: Mapping[str, str], own: UserDocuments) -> None:
+    size = sum(map(len, data.values()))
+    if size <= SECRET_LIMIT:
+        return
+    users = len(own.user_data) + len(own.vendor_data) + len(own.network_data)
+    field, what = (
+        (userdata.ANNOTATION, "the document it names")
+        if users > len(environment_file(variables))
+        else ("spec.containers[0].env", "the environment")
+    )
+    reason = f"{what} makes a cloud-init Secret of {size} bytes, and a Secret holds {SECRET_LIMIT}"
+    raise CannotTranslate([Refusal(field, reason)])
 
 
 def _users(name: str, authorized_keys: list[str]) -> dict[str, Any]:
@@ -76,12 +131,6 @@ def _users(name: str, authorized_keys: list[str]) -> dict[str, Any]:
         return keys
     user = {"name": name, "sudo": "ALL=(ALL) NOPASSWD:ALL", "lock_passwd": True, **keys}
     return {"users": ["default", user], **({"disable_root": False} if name == "root" else {})}
-
-
-def network_config(pod: Pod, config: BridgeConfig) -> dict[str, Any]:
-    """Network configuration, version 2: DHCP on the one interface, found by its MAC address."""
-    interface = {"match": {"macaddress": mac_address(pod.metadata.uid)}, "dhcp4": True, "dhcp6": config.ipv6}
-    return {"version": 2, "ethernets": {"primary": interface}}
 
 
 def environment_file(variables: Mapping[str, str]) -> str:

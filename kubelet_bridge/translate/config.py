@@ -47,6 +47,10 @@ class BridgeConfig(msgspec.Struct, frozen=True, kw_only=True):
         runtime_image: container disk of the VM that runs OCI application images; empty: there is none, and every image
             reference is taken for a container disk.
         registries_conf: a registries.conf(5) for that VM: mirrors, registries without TLS; empty: its own.
+        runtime_overhead: memory of that VM beside its containers (kernel, system, agent, podman), as a quantity: a
+            container is to meet its own limit before the guest's.
+        scratch_size: disk of that VM for images, writable layers and ``emptyDir`` volumes where the Pod names no
+            ``ephemeral-storage``, as a quantity; it takes room on the host only as it fills.
         ipv6: whether the cluster gives Pods IPv6 addresses; a guest that waits for one in vain takes long to boot.
     """
 
@@ -66,4 +70,6 @@ class BridgeConfig(msgspec.Struct, frozen=True, kw_only=True):
     guest: GuestAccess | None = None
     runtime_image: str = ""
     registries_conf: str = ""
+    runtime_overhead: str = "192Mi"
+    scratch_size: str = "8Gi"
     ipv6: bool = False

@@ -25,6 +25,7 @@ from kubelet_bridge.model.snapshot import Snapshot
 from kubelet_bridge.translate.containerid import container_id
 from kubelet_bridge.translate.launcher import disk_image, holds, paused
 from kubelet_bridge.translate.observe import lost
+from kubelet_bridge.translate.resources import is_sidecar
 from kubelet_bridge.translate.vocabulary import Reason, RestartPolicy
 
 _NO_AGENT = "an ephemeral container needs an agent in the guest, and there is none"
@@ -77,20 +78,26 @@ class View(msgspec.Struct, frozen=True):
     def ready(self) -> bool:
         """Whether the guest serves: KubeVirt's ``Ready`` follows the launcher's probes."""
         vmi = self.snapshot.vmi
+        return vmi is not None and self.serves and holds(vmi.status.conditions, "Ready")
+
+    @property
+    def serves(self) -> bool:
+        """Whether the VM runs and is not about to end: what else a container that an agent probes has to be ready."""
+        vmi = self.snapshot.vmi
         if vmi is None or vmi.phase is not VmiPhase.RUNNING or self.intent.outcome:
             return False
-        return vmi.metadata.deletion_timestamp is None and paused(vmi) is None and holds(vmi.status.conditions, "Ready")
+        return vmi.metadata.deletion_timestamp is None and paused(vmi) is None
 
 
 def main_statuses(view: View) -> list[ContainerStatus]:
     """One status for each container, in the order of the spec."""
-    known = _by_name(view.pod.status.container_statuses)
+    known = by_name(view.pod.status.container_statuses)
     return [_status(view, one, known.get(one.name)) for one in view.pod.spec.containers]
 
 
 def init_statuses(view: View) -> list[ContainerStatus]:
     """One status for each init container: sidecars run with the VM, the others were over when it ran."""
-    known = _by_name(view.pod.status.init_container_statuses)
+    known = by_name(view.pod.status.init_container_statuses)
     return [
         _status(view, one, known.get(one.name)) if is_sidecar(one) else _init_status(view, one, known.get(one.name))
         for one in view.pod.spec.init_containers
@@ -109,11 +116,6 @@ def ephemeral_statuses(view: View) -> list[ContainerStatus]:
     ]  # fmt: skip
 
 
-def is_sidecar(container: Container) -> bool:
-    """Whether an init container runs beside the others (KEP-753)."""
-    return container.restart_policy == RestartPolicy.ALWAYS
-
-
 def terminated(status: ContainerStatus) -> ContainerStateTerminated | None:
     """How the container ended, if it did."""
     return status.state.terminated if status.state is not None else None
@@ -125,7 +127,7 @@ def running(status: ContainerStatus) -> bool:
 
 
 def _status(view: View, container: Container, known: ContainerStatus | None) -> ContainerStatus:
-    state = _lawful(view, container, known, _state(view, known))
+    state = lawful(view, container, known, _state(view, known))
     same = known is not None and known.container_id == view.container_id
     return ContainerStatus(
         name=container.name,
@@ -137,8 +139,8 @@ def _status(view: View, container: Container, known: ContainerStatus | None) -> 
         state=state,
         last_state=_last_state(view, state),
         started=state.running is not None,
-        resources=_resources(view, container),
-        allocated_resources=_allocated(view, container),
+        resources=resources_of(view, container),
+        allocated_resources=allocated(view, container),
     )
 
 
@@ -149,7 +151,7 @@ def _state(view: View, known: ContainerStatus | None) -> ContainerState:
     match view.boot:
         case Boot.RUNNING:
             return ContainerState(running=_running(view, known))
-        case Boot.ENDED if ended is not None and _shows_end(view):
+        case Boot.ENDED if ended is not None and shows_end(view):
             return _terminated(ended)
         case Boot.UNSEEN if known is not None and running(known) and view.waiting.reason in _UNREMARKABLE:
             return known.state or ContainerState()
@@ -160,12 +162,12 @@ def _state(view: View, known: ContainerStatus | None) -> ContainerState:
 _UNREMARKABLE = (Reason.CONTAINER_CREATING, Reason.POD_INITIALIZING)
 
 
-def _shows_end(view: View) -> bool:
+def shows_end(view: View) -> bool:
     """The kubelet shows ``terminated`` until it backs off. What is switched off may come back, which that forbids."""
     return view.waiting.reason not in (Reason.CRASH_LOOP_BACK_OFF, Reason.POWERED_OFF)
 
 
-def _lawful(view: View, container: Container, known: ContainerStatus | None, state: ContainerState) -> ContainerState:
+def lawful(view: View, container: Container, known: ContainerStatus | None, state: ContainerState) -> ContainerState:
     """``state``, unless the API server would refuse the step from the one it has."""
     former = terminated(known) if known is not None else None
     if known is None or known.state is None or former is None or state.terminated is not None:
@@ -218,15 +220,16 @@ def _count(known: ContainerStatus | None) -> int:
     return known.restart_count if known is not None and isinstance(known.restart_count, int) else 0
 
 
-def _resources(view: View, container: Container) -> ResourceRequirements:
+def resources_of(view: View, container: Container) -> ResourceRequirements:
     """What the container has: what was promised, and the limits that go with it.
 
     Never absent: without it the API server refuses every resize ("Pod running on node without support for resize").
     """
-    return msgspec.structs.replace(container.resources, requests=_allocated(view, container))
+    return msgspec.structs.replace(container.resources, requests=allocated(view, container))
 
 
-def _allocated(view: View, container: Container) -> dict[str, str | int | float]:
+def allocated(view: View, container: Container) -> dict[str, str | int | float]:
+    """What was promised to the container."""
     promised = view.intent.allocation.requests.get(container.name)
     return {**promised} if promised is not None else {**container.resources.requests}
 
@@ -251,5 +254,6 @@ def _init_status(view: View, container: Container, known: ContainerStatus | None
     )  # fmt: skip
 
 
-def _by_name(statuses: list[ContainerStatus]) -> dict[str, ContainerStatus]:
+def by_name(statuses: list[ContainerStatus]) -> dict[str, ContainerStatus]:
+    """The statuses by the names of their containers."""
     return {status.name: status for status in statuses}

@@ -12,6 +12,9 @@ from kubelet_bridge.translate.resources import VmSize
 KNOWN_AFTER_BOOT = frozenset({"status.podIP", "status.podIPs", "status.hostIP", "status.hostIPs"})
 """Fields that have no value before the VM runs somewhere."""
 
+_GO_ESCAPES = {
+    "\a": r"\a", "\b": r"\b", "\f": r"\f", "\n": r"\n", "\r": r"\r", "\t": r"\t", "\v": r"\v", "\\": r"\\", '"': r"\"",
+}  # fmt: skip
 _RESOURCES = ("cpu", "memory", "ephemeral-storage")
 
 
@@ -43,6 +46,34 @@ def field_value(pod: Pod, path: str) -> str:
             return pod.spec.service_account_name
         case _:
             raise NoSuchField(f"unsupported fieldPath: {path}")
+
+
+def volume_value(pod: Pod, path: str) -> str:
+    """The value of ``fieldRef.fieldPath`` in a volume, where all labels or annotations may be one file.
+
+    Raises:
+        NoSuchField: the path is not one that a volume may take.
+    """
+    whole = {"metadata.labels": pod.metadata.labels, "metadata.annotations": pod.metadata.annotations}.get(path)
+    if whole is None:
+        return field_value(pod, path)
+    return "\n".join(f"{key}={_quoted(whole[key])}" for key in sorted(whole))
+
+
+def _quoted(text: str) -> str:
+    """As Go's ``%q`` writes it (``FormatMap`` in ``pkg/fieldpath``)."""
+    return '"' + "".join(map(_escaped, text)) + '"'
+
+
+def _escaped(character: str) -> str:
+    if character in _GO_ESCAPES:
+        return _GO_ESCAPES[character]
+    if character.isprintable():
+        return character
+    code = ord(character)
+    if code < 0x80:
+        return f"\\x{code:02x}"
+    return f"\\u{code:04x}" if code < 0x10000 else f"\\U{code:08x}"
 
 
 def _split(path: str) -> tuple[str, str | None]:

@@ -15,9 +15,12 @@ from kubelet_bridge.model.core import Container, EnvFromSource, EnvVar, EnvVarSo
 from kubelet_bridge.model.snapshot import EventType, Inputs, PodEvent
 from kubelet_bridge.translate.downward import KNOWN_AFTER_BOOT, NoSuchField, field_value, resource_value
 from kubelet_bridge.translate.expansion import expand
+from kubelet_bridge.translate.pullsecrets import pull_secrets
 from kubelet_bridge.translate.resources import VmSize
 from kubelet_bridge.translate.servicelinks import service_variables
 from kubelet_bridge.translate.sshkeys import key_secrets
+from kubelet_bridge.translate.userdata import reference
+from kubelet_bridge.translate.volumesources import volume_references
 
 Kind = Literal["ConfigMap", "Secret"]
 
@@ -40,9 +43,11 @@ class Environment(msgspec.Struct, frozen=True):
 
 def references(pod: Pod) -> tuple[set[str], set[str]]:
     """Names of the ConfigMaps and of the Secrets that have to be read before the Pod can be translated."""
-    config_maps: set[str] = set()
-    secrets: set[str] = set(key_secrets(pod))
-    for container in pod.spec.containers:
+    config_maps, secrets = volume_references(pod)
+    secrets |= {*key_secrets(pod), *pull_secrets(pod)}
+    if (documents := reference(pod)) is not None:
+        (secrets if documents.kind == "Secret" else config_maps).add(documents.name)
+    for container in (*pod.spec.init_containers, *pod.spec.containers, *pod.spec.ephemeral_containers):
         for source in container.env_from:
             config_maps |= {source.config_map_ref.name} if source.config_map_ref else set()
             secrets |= {source.secret_ref.name} if source.secret_ref else set()
@@ -57,12 +62,15 @@ def is_object_name(name: str) -> bool:
     return len(name) <= 253 and _OBJECT_NAME.fullmatch(name) is not None
 
 
-def resolve(pod: Pod, container: Container, inputs: Inputs, machine: VmSize) -> Environment:
+def resolve(
+    pod: Pod, container: Container, inputs: Inputs, machine: VmSize, addresses: Mapping[str, str] | None = None
+) -> Environment:
     """The environment of ``container``; what it lacks is said in ``missing`` and ``notes``, nothing is raised.
 
-    Addresses of the Pod and its host are not known before the VM runs: such variables are left out, with a note.
+    Addresses of the Pod and its host (``KNOWN_AFTER_BOOT``) are not known before the VM runs: without ``addresses``,
+    which maps these fields to their values, such variables are left out, with a note.
     """
-    resolver = _Resolver(pod, container, inputs, machine)
+    resolver = _Resolver(pod, container, inputs, machine, addresses or {})
     for source in container.env_from:
         resolver.take_all(source)
     for variable in container.env:
@@ -73,14 +81,24 @@ def resolve(pod: Pod, container: Container, inputs: Inputs, machine: VmSize) -> 
     return Environment(variables, list(dict.fromkeys(resolver.missing)), list(dict.fromkeys(resolver.notes)))
 
 
+def container_path(pod: Pod, container: Container) -> str:
+    """The ``fieldPath`` of an event about ``container``."""
+    groups = {"initContainers": pod.spec.init_containers, "ephemeralContainers": pod.spec.ephemeral_containers}
+    group = next((name for name, members in groups.items() if container in members), "containers")
+    return f"spec.{group}{{{container.name}}}"
+
+
 class _Resolver:
     """The variables so far, and what went wrong on the way."""
 
-    def __init__(self, pod: Pod, container: Container, inputs: Inputs, machine: VmSize) -> None:
+    def __init__(
+        self, pod: Pod, container: Container, inputs: Inputs, machine: VmSize, addresses: Mapping[str, str]
+    ) -> None:
         self.variables: dict[str, str] = {}
         self.missing: list[str] = []
         self.notes: list[PodEvent] = []
         self._pod, self._container, self._inputs, self._machine = pod, container, inputs, machine
+        self._addresses = addresses
         wanted = pod.spec.enable_service_links is not False
         self.links = service_variables(inputs.services, pod.metadata.namespace, links=wanted)
 
@@ -125,6 +143,8 @@ class _Resolver:
     def _field(self, variable: str, path: str) -> str | None:
         if path not in KNOWN_AFTER_BOOT:
             return field_value(self._pod, path)
+        if path in self._addresses:
+            return self._addresses[path]
         what = f"environment variable {variable} is left out: {path} is not known before the virtual machine runs"
         self.notes.append(PodEvent(EventType.WARNING, "EnvironmentVariableSkipped", what, self._path()))
         return None
@@ -168,4 +188,4 @@ class _Resolver:
         self.notes.append(PodEvent(EventType.WARNING, reason, message, self._path()))
 
     def _path(self) -> str:
-        return f"spec.containers{{{self._container.name}}}"
+        return container_path(self._pod, self._container)

@@ -18,6 +18,12 @@ def expand(text: str, *variables: Mapping[str, str]) -> str:
     return _DOLLAR.sub(_replacement(variables), text)
 
 
+def unresolved(text: str, *variables: Mapping[str, str]) -> list[str]:
+    """Names that ``text`` refers to and nobody has."""
+    names = (match["name"] for match in _DOLLAR.finditer(text))
+    return [name for name in names if name is not None and not any(name in known for known in variables)]
+
+
 def _replacement(variables: tuple[Mapping[str, str], ...]) -> Callable[[re.Match[str]], str]:
     def replace(match: re.Match[str]) -> str:
         name = match["name"]

@@ -2,13 +2,23 @@
 
 from collections.abc import Iterable
 from datetime import datetime
+from ipaddress import ip_address
 
-from kubelet_bridge.model.core import ContainerStateTerminated, ContainerStateWaiting, ContainerStatus
+from kubelet_bridge.model.core import ContainerStateTerminated, ContainerStateWaiting, ContainerStatus, Ip
 from kubelet_bridge.model.kubevirt import Launcher, VirtualMachineInstance, VmiPhase
 from kubelet_bridge.model.meta import Condition
 
 COMPUTE = "compute"
 _DISK_CONTAINER_PREFIX = "volume"
+
+
+def addresses(launcher: Launcher | None) -> list[Ip]:
+    """The launcher's addresses, which are the VM's; one of each family."""
+    if launcher is None:
+        return []
+    found = launcher.status.pod_ips or ([Ip(launcher.status.pod_ip)] if launcher.status.pod_ip else [])
+    by_family = {ip_address(one.ip).version: one for one in reversed(found)}
+    return [one for one in found if by_family[ip_address(one.ip).version] == one]
 
 
 def find(conditions: Iterable[Condition], type_: str) -> Condition | None:

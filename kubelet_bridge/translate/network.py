@@ -10,10 +10,11 @@ import ipaddress
 import re
 from typing import Any
 
-from kubelet_bridge.model.core import Pod
+from kubelet_bridge.model.core import Container, Pod
 from kubelet_bridge.model.snapshot import EventType, PodEvent
 from kubelet_bridge.translate import annotations
 from kubelet_bridge.translate.probes import probe_ports
+from kubelet_bridge.translate.resources import is_sidecar
 
 NETWORK_NAME = "default"
 SSH_PORT = 22
@@ -31,22 +32,22 @@ def mac_address(pod_uid: str) -> str:
     return ":".join(f"{byte:02x}" for byte in (2, *hashlib.sha256(pod_uid.encode()).digest()[:5]))
 
 
-def interface(pod: Pod) -> dict[str, Any]:
-    """``domain.devices.interfaces[0]``."""
+def interface(pod: Pod, *, managed: bool = False) -> dict[str, Any]:
+    """``domain.devices.interfaces[0]``; an agent (``managed``) probes from within."""
     found: dict[str, Any] = {"name": NETWORK_NAME, "masquerade": {}, "macAddress": mac_address(pod.metadata.uid)}
-    if ports := forwarded_ports(pod):
+    if ports := forwarded_ports(pod, managed=managed):
         found["ports"] = ports
     return found
 
 
-def forwarded_ports(pod: Pod) -> list[dict[str, Any]]:
-    """What masquerade lets through: declared ports, probed ones, and SSH where keys were asked for.
+def forwarded_ports(pod: Pod, *, managed: bool = False) -> list[dict[str, Any]]:
+    """What masquerade lets through: declared ports, those that KubeVirt probes, and SSH where keys were asked for.
 
     None of them when the Pod declares no port: no list lets everything through, and any entry would shut out the rest.
     """
     ports: dict[tuple[int, str], dict[str, Any]] = {}
     names: set[str] = set()
-    for declared in (port for container in pod.spec.containers for port in container.ports):
+    for declared in (port for container in _serving(pod) for port in container.ports):
         entry = ports.setdefault(
             (declared.container_port, declared.protocol or "TCP"),
             {"port": declared.container_port, "protocol": declared.protocol or "TCP"},
@@ -57,9 +58,14 @@ def forwarded_ports(pod: Pod) -> list[dict[str, Any]]:
     if not ports:
         return []
     ssh = [SSH_PORT] if pod.metadata.annotations.get(annotations.SSH_KEYS) else []
-    for number in (*probe_ports(pod), *ssh):
+    probed = [] if managed else probe_ports(pod)
+    for number in (*probed, *ssh):
         ports.setdefault((number, "TCP"), {"port": number, "protocol": "TCP"})
     return list(ports.values())
+
+
+def _serving(pod: Pod) -> list[Container]:
+    return [*pod.spec.containers, *filter(is_sidecar, pod.spec.init_containers)]
 
 
 def dns(pod: Pod) -> tuple[dict[str, Any], list[PodEvent]]:

@@ -37,10 +37,12 @@ class Health(msgspec.Struct, frozen=True, kw_only=True):
     Attributes:
         kubevirt: why no VM can be made now. Pods that run go on running, so the Node stays Ready.
         intent_store: why nothing new can be promised.
+        guests: why agents in guests cannot be served.
     """
 
     kubevirt: Trouble | None = None
     intent_store: Trouble | None = None
+    guests: Trouble | None = None
 
 
 class NodeFacts(msgspec.Struct, frozen=True, kw_only=True):
@@ -135,6 +137,7 @@ def _conditions(health: Health) -> list[dict[str, str]]:
         ("NetworkUnavailable", "False", "VirtualMachineNetwork", "launchers bring the network of their nodes"),
         _healthy("KubeVirtAvailable", health.kubevirt, "KubeVirtReady", "KubeVirt takes virtual machines"),
         _healthy("IntentStoreHealthy", health.intent_store, "StoreWritable", "accepted Pods are written down"),
+        _healthy("GuestAgentsServed", health.guests, "GuestServerReady", "agents in guests can connect"),
     ]
     return [dict(zip(("type", "status", "reason", "message"), one, strict=True)) for one in wanted]
 

@@ -8,10 +8,11 @@ from datetime import datetime, timedelta
 import msgspec
 
 from kubelet_bridge.model.core import ContainerStateTerminated, Pod
-from kubelet_bridge.model.intent import Intent, IntentStatus, Termination
+from kubelet_bridge.model.intent import Hosting, Intent, IntentStatus, Termination
 from kubelet_bridge.model.kubevirt import Launcher, PrintableStatus, VirtualMachineInstance, VmiPhase
 from kubelet_bridge.model.snapshot import Snapshot
-from kubelet_bridge.translate.containerid import vmi_uid_of
+from kubelet_bridge.translate import guestfate
+from kubelet_bridge.translate.containerid import is_run, vmi_uid_of
 from kubelet_bridge.translate.launcher import complaint, compute_end, ended_at, evicted
 from kubelet_bridge.translate.vocabulary import TERMINAL, Phase, Reason, RestartPolicy, RunStrategy
 from kubelet_bridge.translate.waiting import deleting, powered_off
@@ -48,8 +49,12 @@ def _recall(intent: Intent, pod: Pod | None) -> Intent:
             outcome_reason=pod.status.reason,
             outcome_message=pod.status.message,
         )
+    if intent.vmi_uid:
+        return intent
+    if (boot := guestfate.boot_of(pod)) is not None:
+        return msgspec.structs.replace(intent, vmi_uid=boot, vmi_started=True)
     reported = next(iter(pod.status.container_statuses), None)
-    if intent.vmi_uid or reported is None or not vmi_uid_of(reported.container_id):
+    if reported is None or not vmi_uid_of(reported.container_id) or is_run(reported.container_id):
         return intent
     state, former = reported.state, reported.last_state
     return msgspec.structs.replace(
@@ -81,7 +86,7 @@ def _follow(intent: Intent, snapshot: Snapshot, vmi: VirtualMachineInstance, now
             return intent
         if intent.vmi_uid and _policy(snapshot.pod) == RestartPolicy.NEVER:
             return _stopped_by_others(intent)
-        intent = _next_boot(intent, vmi.metadata.uid, now)
+        intent = _next_boot(intent, snapshot, vmi.metadata.uid, now)
     launcher = snapshot.active_launcher
     intent = msgspec.structs.replace(
         intent,
@@ -104,7 +109,7 @@ def _is_former(intent: Intent, vmi: VirtualMachineInstance) -> bool:
     return intent.last_termination is not None and intent.last_termination.vmi_uid == vmi.metadata.uid
 
 
-def _next_boot(intent: Intent, uid: str, now: datetime) -> Intent:
+def _next_boot(intent: Intent, snapshot: Snapshot, uid: str, now: datetime) -> Intent:
     if not (intent.vmi_started or intent.termination):  # replaced before it ran: nothing was started, or restarted
         return msgspec.structs.replace(intent, vmi_uid=uid, vmi_stopping=False)
     return msgspec.structs.replace(
@@ -112,6 +117,7 @@ def _next_boot(intent: Intent, uid: str, now: datetime) -> Intent:
         vmi_uid=uid,
         vmi_started=False,
         vmi_stopping=False,
+        carried=guestfate.carry(intent, snapshot, now),
         restart_count=intent.restart_count + 1,
         last_termination=intent.termination or lost(intent.vmi_uid, now),
         termination=None,
@@ -193,17 +199,54 @@ def _last_words(
 
 
 def _conclude(intent: Intent, snapshot: Snapshot, pod: Pod, now: datetime) -> Intent:
-    match _policy(pod):
-        case RestartPolicy.NEVER:
-            intent = _never_again(intent, snapshot)
-        case RestartPolicy.ON_FAILURE:
-            intent = _until_success(intent, snapshot, now)
-        case RestartPolicy.ALWAYS:
-            pass
+    if intent.hosting is not Hosting.MACHINE:
+        intent = _by_agent(intent, snapshot, pod, now)
+    elif _policy(pod) is RestartPolicy.NEVER:
+        intent = _never_again(intent, snapshot)
+    elif _policy(pod) is RestartPolicy.ON_FAILURE:
+        intent = _until_success(intent, snapshot, now)
     limit = pod.spec.active_deadline_seconds
     if not intent.outcome and limit is not None and now >= intent.accepted_at + timedelta(seconds=limit):
         return _failed(intent, Reason.DEADLINE_EXCEEDED, _DEADLINE_MESSAGE)
     return intent
+
+
+def _by_agent(intent: Intent, snapshot: Snapshot, pod: Pod, now: datetime) -> Intent:
+    """Containers end a Pod, as the agent reports them; a machine that ends before them fails it, however it ended."""
+    policy = _policy(pod)
+    restarts = policy is RestartPolicy.ALWAYS and not deleting(pod)
+    if guestfate.is_finished(intent, snapshot.guest) and not restarts:
+        return _ended(intent, guestfate.phase(intent, pod, snapshot.guest))
+    match policy:
+        case RestartPolicy.NEVER:
+            return _over_too_soon(intent, snapshot)
+        case RestartPolicy.ON_FAILURE:
+            return _switched_off(intent, snapshot, now)
+        case RestartPolicy.ALWAYS:
+            return intent
+
+
+def _over_too_soon(intent: Intent, snapshot: Snapshot) -> Intent:
+    if intent.termination is None:
+        return intent
+    if intent.vmi_stopping:
+        return _never_again(intent, snapshot)
+    return _machine_ended(intent, intent.termination.message)
+
+
+def _switched_off(intent: Intent, snapshot: Snapshot, now: datetime) -> Intent:
+    """``RerunOnFailure`` starts nothing again that ended well, as a guest does that is switched off from inside."""
+    end = intent.termination
+    well = end is not None and not end.exit_code
+    if intent.vmi_stopping:
+        return _until_success(intent, snapshot, now)
+    unseen = end is None and intent.vmi_started and _succeeded_unseen(snapshot)
+    return _machine_ended(intent, "it was switched off from inside") if well or unseen else intent
+
+
+def _machine_ended(intent: Intent, why: str) -> Intent:
+    what = f"virtual machine {intent.vm_name} ended before its containers"
+    return _failed(intent, Reason.MACHINE_ENDED, f"{what}: {why}" if why else what)
 
 
 def _never_again(intent: Intent, snapshot: Snapshot) -> Intent:

@@ -9,11 +9,12 @@ from datetime import datetime
 import msgspec
 
 from kubelet_bridge.model.core import ContainerStatus, Pod
+from kubelet_bridge.model.intent import Hosting
 from kubelet_bridge.model.kubevirt import VirtualMachineInstance, VmiPhase
 from kubelet_bridge.model.meta import Condition
 from kubelet_bridge.model.snapshot import Snapshot
-from kubelet_bridge.translate.containerstatus import is_sidecar
 from kubelet_bridge.translate.launcher import find, holds, migrating, paused, pulling
+from kubelet_bridge.translate.resources import is_sidecar
 from kubelet_bridge.translate.vocabulary import TERMINAL, Phase, PodCondition, Reason
 
 
@@ -158,9 +159,29 @@ def _about_vm(snapshot: Snapshot, pod: Pod) -> list[Condition]:
         ),
         _known(pod, PodCondition.MIGRATING, migrating(vmi), "", _migration(vmi)),
         _repeated(vmi, "LiveMigratable", PodCondition.LIVE_MIGRATABLE),
-        _known(pod, PodCondition.GUEST_AGENT_CONNECTED, holds(vmi.status.conditions, "AgentConnected")),
+        _agent(snapshot, pod, vmi),
     ]
     return [one for one in found if one is not None]
+
+
+def _agent(snapshot: Snapshot, pod: Pod, vmi: VirtualMachineInstance) -> Condition | None:
+    """Our agent's stream where guests have one, else QEMU's guest agent.
+
+    The Pod's readiness does not depend on it: an agent that is away changes nothing of what runs, and the last report
+    stands, as a kubelet's does during an outage.
+    """
+    type_, guest, intent = PodCondition.GUEST_AGENT_CONNECTED, snapshot.guest, snapshot.intent
+    if guest is None:
+        if intent is not None and intent.hosting is not Hosting.MACHINE:
+            return _false(type_, Reason.AGENT_UNSERVED.value, "this node takes no connections of agents")
+        return _known(pod, type_, holds(vmi.status.conditions, "AgentConnected"))
+    version = f"agent {guest.facts.agent_version}".rstrip()
+    if guest.connected:
+        reason = Reason.AGENT_OUTDATED if guest.outdated else Reason.AGENT_CONNECTED
+        return _true(type_, reason.value, version)
+    if guest.since is None:
+        return _false(type_, Reason.AGENT_UNSEEN.value, "the agent in the virtual machine has not connected yet")
+    return _false(type_, Reason.AGENT_AWAY.value, f"{version} is not connected; what it last reported stands")
 
 
 def _known(pod: Pod, type_: PodCondition, true: bool, reason: str = "", message: str = "") -> Condition | None:

@@ -7,6 +7,8 @@ decision (a Pod that is killed or rejected, a VM that cannot be made) come from 
 from collections.abc import Iterator
 
 from kubelet_bridge.model.core import ContainerStateWaiting, ContainerStatus, PodStatus
+from kubelet_bridge.model.intent import Hosting
+from kubelet_bridge.model.kubevirt import VmiPhase
 from kubelet_bridge.model.meta import Condition
 from kubelet_bridge.model.snapshot import EventType, PodEvent, Snapshot
 from kubelet_bridge.translate.containerstatus import running
@@ -15,7 +17,12 @@ from kubelet_bridge.translate.vocabulary import PodCondition, Reason
 
 
 def events(before: PodStatus, after: PodStatus, snapshot: Snapshot) -> list[PodEvent]:
-    """What happened between the two statuses, in the order in which it happened."""
+    """What happened between the two statuses, in the order in which it happened.
+
+    What happens in a guest is told by its agent; here, only what keeps its VM from running.
+    """
+    if snapshot.intent is not None and snapshot.intent.hosting is not Hosting.MACHINE:
+        return [*_of_pod(before, after), *_of_machine(before, after, snapshot)]
     return [*_of_pod(before, after), *_pull(before, after, snapshot), *_of_containers(before, after, snapshot)]
 
 
@@ -45,6 +52,15 @@ def _of_containers(before: PodStatus, after: PodStatus, snapshot: Snapshot) -> I
             yield _event(status, EventType.NORMAL, "Created", "Container created")
             yield _event(status, EventType.NORMAL, "Started", "Container started")
         elif _reason(known) != _reason(status):
+            yield from _trouble(status, snapshot)
+
+
+def _of_machine(before: PodStatus, after: PodStatus, snapshot: Snapshot) -> Iterator[PodEvent]:
+    """One of its containers stands for all: they wait for the same VM."""
+    runs = snapshot.vmi is not None and snapshot.vmi.phase is VmiPhase.RUNNING
+    former = {status.name: status for status in before.container_statuses}
+    for status in after.container_statuses[:1]:
+        if not runs and _reason(former.get(status.name)) != _reason(status):
             yield from _trouble(status, snapshot)
 
 

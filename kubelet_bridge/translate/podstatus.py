@@ -5,21 +5,15 @@ that is switched off keeps its Pod ``Running``, and so does one whose node is lo
 """
 
 from datetime import datetime
-from ipaddress import ip_address
 
 import msgspec
 
 from kubelet_bridge.model.core import ContainerStateWaiting, ContainerStatus, Ip, Pod, PodStatus
-from kubelet_bridge.model.intent import Intent
+from kubelet_bridge.model.intent import Hosting, Intent
 from kubelet_bridge.model.snapshot import Snapshot
-from kubelet_bridge.translate.containerstatus import (
-    View,
-    ephemeral_statuses,
-    init_statuses,
-    main_statuses,
-    running,
-    terminated,
-)
+from kubelet_bridge.translate import containerstatus, guestcontainers
+from kubelet_bridge.translate.containerstatus import View, running, terminated
+from kubelet_bridge.translate.launcher import addresses
 from kubelet_bridge.translate.podconditions import conditions, networked, vm_trouble
 from kubelet_bridge.translate.vocabulary import TERMINAL, Phase
 from kubelet_bridge.translate.waiting import deleting, why_waiting
@@ -90,9 +84,10 @@ def _finished(snapshot: Snapshot, pod: Pod, intent: Intent) -> bool:
 
 def _status(view: View, host_ip: str) -> PodStatus:
     pod, intent = view.pod, view.intent
-    main = [] if _never_took_it(view) else main_statuses(view)
-    init = [] if _never_took_it(view) else init_statuses(view)
-    phase = _phase(view, main)
+    of_containers = containerstatus if intent.hosting is Hosting.MACHINE else guestcontainers
+    main = [] if _never_took_it(view) else of_containers.main_statuses(view)
+    init = [] if _never_took_it(view) else of_containers.init_statuses(view)
+    phase = _phase(view, init, main)
     reason, message = _reason(view, phase)
     pod_ips = _pod_ips(view, phase)
     return PodStatus(
@@ -107,7 +102,7 @@ def _status(view: View, host_ip: str) -> PodStatus:
         conditions=conditions(view.snapshot, pod, phase, [*init, *main], view.now),
         container_statuses=main,
         init_container_statuses=init,
-        ephemeral_container_statuses=ephemeral_statuses(view),
+        ephemeral_container_statuses=of_containers.ephemeral_statuses(view),
         observed_generation=max(pod.metadata.generation, pod.status.observed_generation),
         qos_class=pod.status.qos_class,
     )
@@ -119,13 +114,17 @@ def _never_took_it(view: View) -> bool:
     return view.intent.rejected or final_before
 
 
-def _phase(view: View, statuses: list[ContainerStatus]) -> Phase:
+def _phase(view: View, init: list[ContainerStatus], main: list[ContainerStatus]) -> Phase:
     before = view.pod.status.phase
     if before in TERMINAL:
         return Phase(before)
     if view.finished:
-        return Phase(view.intent.outcome) if view.intent.outcome else _phase_by_exit_codes(statuses)
-    return Phase.RUNNING if before == Phase.RUNNING or _ever_started(view.intent, statuses) else Phase.PENDING
+        return Phase(view.intent.outcome) if view.intent.outcome else _phase_by_exit_codes(main)
+    if view.intent.hosting is Hosting.MACHINE:
+        begun = _ever_started(view.intent, main)
+    else:
+        begun = guestcontainers.have_begun(view, init, main)
+    return Phase.RUNNING if before == Phase.RUNNING or begun else Phase.PENDING
 
 
 def _phase_by_exit_codes(statuses: list[ContainerStatus]) -> Phase:
@@ -161,6 +160,4 @@ def _pod_ips(view: View, phase: Phase) -> list[Ip]:
     launcher = view.snapshot.active_launcher
     if launcher is None or not networked(view.snapshot, view.pod):
         return []
-    addresses = launcher.status.pod_ips or ([Ip(launcher.status.pod_ip)] if launcher.status.pod_ip else [])
-    by_family = {ip_address(one.ip).version: one for one in reversed(addresses)}
-    return [one for one in addresses if by_family[ip_address(one.ip).version] == one]
+    return addresses(launcher)

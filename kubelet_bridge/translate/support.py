@@ -11,16 +11,20 @@ import msgspec
 
 from kubelet_bridge.errors import Terminal
 from kubelet_bridge.model.core import Container, Pod
+from kubelet_bridge.model.intent import Hosting
 from kubelet_bridge.model.quantity import InvalidQuantity, Quantity
-from kubelet_bridge.translate import annotations
+from kubelet_bridge.translate import annotations, userdata
+from kubelet_bridge.translate.config import BridgeConfig
 from kubelet_bridge.translate.environment import is_object_name
+from kubelet_bridge.translate.image import hosting, is_container_disk
 from kubelet_bridge.translate.probes import UnknownPort, port_number, probed
 from kubelet_bridge.translate.remarks import REMARKS
 from kubelet_bridge.translate.resources import amounts_with_paths
 from kubelet_bridge.translate.sshkeys import key_secrets
-from kubelet_bridge.translate.table import Row, containers, flag, per_container, per_volume
+from kubelet_bridge.translate.table import MACHINE, ON_AN_OS, WHERE, Row, containers, flag, per_container, per_volume
 from kubelet_bridge.translate.volumes import source_of
 
+_AGENT = "the in-guest agent, which this node does not have"
 MIRROR_ANNOTATION = "kubernetes.io/config.mirror"
 _VOLUMES = frozenset({"emptyDir", "persistentVolumeClaim", "configMap", "secret", "downwardAPI", "projected"})
 _RESOURCES = frozenset({"cpu", "memory", "ephemeral-storage"})
@@ -50,9 +54,10 @@ class CannotTranslate(Terminal):
         super().__init__(f"cannot be a virtual machine: {reasons}", reason="UnsupportedPodSpec")
 
 
-def refusals(pod: Pod) -> list[Refusal]:
+def refusals(pod: Pod, config: BridgeConfig) -> list[Refusal]:
     """Everything that keeps ``pod`` from being a virtual machine; empty when nothing does."""
-    return [Refusal(path, rule.text) for rule in RULES for path in rule.found(pod)]
+    kind = hosting(pod, config)
+    return [Refusal(path, rule.text) for rule in RULES if kind in rule.of for path in rule.found(pod)]
 
 
 def _ports(container: Container) -> list[str]:
@@ -150,6 +155,10 @@ def _annotated(name: str) -> str:
     return f"metadata.annotations[{name}]"
 
 
+def _names_an_object(reference: userdata.Reference | None) -> bool:
+    return reference is not None and is_object_name(reference.name)
+
+
 def _annotation(pod: Pod, name: str) -> str:
     return pod.metadata.annotations.get(name, "")
 
@@ -162,13 +171,31 @@ RULES: tuple[Row, ...] = (
     ),
     Row(
         "spec.containers[1]",
-        "more than one container needs the in-guest agent, which this version does not have yet",
+        f"more than one container needs {_AGENT}",
         lambda pod: [f"spec.containers[{index}]" for index in range(1, len(pod.spec.containers))],
+        of=MACHINE,
     ),
     Row(
         "spec.initContainers[*]",
-        "init containers need the in-guest agent, which this version does not have yet",
+        f"init containers need {_AGENT}",
         lambda pod: [f"spec.initContainers[{index}]" for index in range(len(pod.spec.init_containers))],
+        of=MACHINE,
+    ),
+    Row(
+        "spec.containers[*].image (an OS image)",
+        "is an OS image, and the Pod's first container is an application: these cannot share one virtual machine",
+        lambda pod: [f"{path}.image" for path, one in containers(pod) if is_container_disk(one.image)],
+        of=frozenset({Hosting.OCI}),
+    ),
+    Row(
+        "spec.initContainers[*].command",
+        "an init container without a command has nothing to run on an OS image",
+        lambda pod: [
+            f"spec.initContainers[{index}].command"
+            for index, one in enumerate(pod.spec.init_containers)
+            if not (one.command or one.args)
+        ],
+        of=frozenset({Hosting.SYSTEM}),
     ),
     flag(
         "spec.hostNetwork",
@@ -205,11 +232,13 @@ RULES: tuple[Row, ...] = (
         "securityContext.privileged",
         "not available in a virtual machine: its guest has no power over the node",
         lambda container: container.security_context and container.security_context.privileged,
+        of=ON_AN_OS,
     ),
     per_container(
         "securityContext.capabilities.add[*]",
         "not available in a virtual machine: a capability over the kernel of the node, which the guest does not share",
         _capabilities,
+        of=ON_AN_OS,
     ),
     per_container(
         "securityContext.procMount",
@@ -224,8 +253,9 @@ RULES: tuple[Row, ...] = (
     Row("spec.os.name", "this version makes Linux guests only", _windows),
     Row(
         "spec.securityContext.sysctls[*]",
-        "kernel parameters are not carried into the guest by this version; set them in the guest's image",
+        "kernel parameters are not carried into an OS image by this version; set them in the image",
         _sysctls,
+        of=ON_AN_OS,
     ),
     Row(
         "spec.resourceClaims[*]",
@@ -252,7 +282,7 @@ RULES: tuple[Row, ...] = (
     ),
     per_container(
         "env[*].valueFrom.fileKeyRef",
-        "needs init containers, which this version does not have yet",
+        "the file is in the guest, and this version makes no variables of what is there",
         _file_keys,
     ),
     flag(
@@ -262,8 +292,13 @@ RULES: tuple[Row, ...] = (
     ),
     flag(
         _annotated(annotations.CLOUD_INIT),
-        "a cloud-init document of one's own is not supported by this version",
-        lambda pod: _annotation(pod, annotations.CLOUD_INIT),
+        "does not name a Secret or ConfigMap with cloud-init documents: secret/NAME, configmap/NAME, either with /KEY",
+        lambda pod: userdata.is_wanted(pod) and not _names_an_object(userdata.reference(pod)),
+    ),
+    flag(
+        _annotated(annotations.CONTAINERS),
+        "this version keeps all containers of a Pod in one virtual machine, and knows no other value than one-vm",
+        lambda pod: _annotation(pod, annotations.CONTAINERS) not in ("", "one-vm"),
     ),
     flag(
         _annotated(annotations.USER),
@@ -280,8 +315,9 @@ RULES: tuple[Row, ...] = (
 
 def document() -> str:
     """``docs/what-cannot-be-a-vm.md``, in Markdown: this table, and that of fields that mean something else in a VM."""
-    refused = "\n".join(f"| `{row.field}` | {row.text} |" for row in RULES)
-    different = "\n".join(f"| `{row.field}` | {row.text} |" for row in REMARKS)
+    refused, different = (
+        "\n".join(f"| `{row.field}` | {WHERE[row.of]} | {row.text} |" for row in table) for table in (RULES, REMARKS)
+    )
     return _PAGE.format(refused=refused, different=different)
 
 
@@ -294,15 +330,21 @@ A Pod that asks for something a virtual machine cannot give is rejected: its pha
 `UnsupportedPodSpec`, and its message names the field and why. `kubelet-bridge render POD.yaml` tells the same without a
 cluster.
 
-| Field | Why |
-|---|---|
+What a field means depends on how the Pod's containers live in the VM:
+
+- *application image*: the VM boots the runtime image, and the agent in it runs the containers by podman.
+- *commands on an OS image*: the VM boots the image, and the agent runs the containers' commands on that OS.
+- *the machine itself*: one container without a command on an OS image; or any, where the node has no agent.
+
+| Field | Of | Why |
+|---|---|---|
 {refused}
 
 ## What means something else in a virtual machine
 
 These fields are accepted. Where something a Pod relies on is lost, an event on the Pod says so.
 
-| Field | What becomes of it |
-|---|---|
+| Field | Of | What becomes of it |
+|---|---|---|
 {different}
 """

@@ -6,8 +6,24 @@ from typing import Any
 import msgspec
 
 from kubelet_bridge.model.core import Container, Pod
+from kubelet_bridge.model.intent import Hosting
 
 Finder = Callable[[Pod], Iterable[str]]
+
+ANY = frozenset(Hosting)
+ON_AN_OS = frozenset({Hosting.MACHINE, Hosting.SYSTEM})
+MACHINE = frozenset({Hosting.MACHINE})
+MANAGED = ANY - MACHINE
+
+WHERE = {
+    ANY: "any Pod",
+    ON_AN_OS: "OS image",
+    MACHINE: "the machine itself",
+    MANAGED: "containers run by the agent",
+    frozenset({Hosting.OCI}): "application image",
+    frozenset({Hosting.SYSTEM}): "commands on an OS image",
+}
+"""How documentation calls the Pods that a row is about."""
 
 
 class Row(msgspec.Struct, frozen=True):
@@ -18,25 +34,36 @@ class Row(msgspec.Struct, frozen=True):
         text: what becomes of it, and why.
         found: the exact paths at which a Pod has it.
         event: reason of the event that tells of it; empty when nobody has to be told.
+        of: the Pods it is about, by how their containers live in the VM.
     """
 
     field: str
     text: str
     found: Finder
     event: str = ""
+    of: frozenset[Hosting] = ANY
 
 
-def note(field: str, text: str) -> Row:
+def note(field: str, text: str, *, of: frozenset[Hosting] = ANY) -> Row:
     """A row that is documentation only."""
-    return Row(field, text, lambda _: [])
+    return Row(field, text, lambda _: [], of=of)
 
 
-def flag(field: str, text: str, is_set: Callable[[Pod], object], *, event: str = "") -> Row:
+def flag(
+    field: str, text: str, is_set: Callable[[Pod], object], *, event: str = "", of: frozenset[Hosting] = ANY
+) -> Row:
     """A row for a field that is there once, under the path it is documented by."""
-    return Row(field, text, lambda pod: [field] if is_set(pod) else [], event)
+    return Row(field, text, lambda pod: [field] if is_set(pod) else [], event, of)
 
 
-def per_container(suffix: str, text: str, found: Callable[[Container], object], *, event: str = "") -> Row:
+def per_container(
+    suffix: str,
+    text: str,
+    found: Callable[[Container], object],
+    *,
+    event: str = "",
+    of: frozenset[Hosting] = ANY,
+) -> Row:
     """A row for a field of containers. ``found`` says whether it is set, or lists the paths below the container."""
 
     def paths(pod: Pod) -> Iterator[str]:
@@ -45,10 +72,17 @@ def per_container(suffix: str, text: str, found: Callable[[Container], object], 
             below = result if isinstance(result, list) else [suffix] if result else []
             yield from (f"{path}.{one}" for one in below)
 
-    return Row(f"spec.containers[*].{suffix}", text, paths, event)
+    return Row(f"spec.containers[*].{suffix}", text, paths, event, of)
 
 
-def per_volume(suffix: str, text: str, found: Callable[[dict[str, Any]], str], *, event: str = "") -> Row:
+def per_volume(
+    suffix: str,
+    text: str,
+    found: Callable[[dict[str, Any]], str],
+    *,
+    event: str = "",
+    of: frozenset[Hosting] = ANY,
+) -> Row:
     """A row for volumes. ``found`` gives the path below the volume, empty when it is not concerned."""
 
     def paths(pod: Pod) -> Iterator[str]:
@@ -56,7 +90,7 @@ def per_volume(suffix: str, text: str, found: Callable[[dict[str, Any]], str], *
             if below := found(volume):
                 yield f"spec.volumes[{index}].{below}"
 
-    return Row(f"spec.volumes[*].{suffix}", text, paths, event)
+    return Row(f"spec.volumes[*].{suffix}", text, paths, event, of)
 
 
 def containers(pod: Pod) -> Iterator[tuple[str, Container]]:

@@ -4,9 +4,8 @@ from typing import Any
 
 import msgspec
 
-from kubelet_bridge.errors import Terminal
 from kubelet_bridge.model.core import Pod
-from kubelet_bridge.model.intent import Allocation
+from kubelet_bridge.model.intent import Allocation, Hosting
 from kubelet_bridge.model.meta import (
     PodKey,
     firmware_uuid,
@@ -15,36 +14,28 @@ from kubelet_bridge.model.meta import (
 from kubelet_bridge.model.quantity import Quantity
 from kubelet_bridge.model.snapshot import EventType, Inputs, PodEvent, Snapshot
 from kubelet_bridge.translate import (
+    annotations,
     cloudinit,
     environment,
     image,
+    manifest,
     network,
     ownership,
     probes,
     resources,
     scheduling,
     sshkeys,
+    userdata,
     volumes,
 )
 from kubelet_bridge.translate.config import BridgeConfig
 from kubelet_bridge.translate.hostname import hostname
+from kubelet_bridge.translate.missing import MissingInputs
 from kubelet_bridge.translate.remarks import remarks
 from kubelet_bridge.translate.support import CannotTranslate, refusals
 
 DEFAULT_GRACE = 30
 _RUN_STRATEGIES = {"Always": "Always", "OnFailure": "RerunOnFailure", "Never": "Once"}
-
-
-class MissingInputs(Terminal):
-    """Something that the Pod's spec points at is not there yet; the message is what a kubelet would say.
-
-    Attributes:
-        notes: events for the Pod.
-    """
-
-    def __init__(self, message: str, notes: list[PodEvent]) -> None:
-        super().__init__(message, reason="CreateContainerConfigError")
-        self.notes = notes
 
 
 class Manifests(msgspec.Struct, frozen=True):
@@ -55,6 +46,7 @@ class Manifests(msgspec.Struct, frozen=True):
         virtual_machine: the VM.
         spec_hash: changes when either does; it is an annotation of the VM too.
         image: what the VM boots from.
+        hosting: how the Pod's containers live in it.
         allocation: what is promised with it.
         notes: events for the Pod.
     """
@@ -63,6 +55,7 @@ class Manifests(msgspec.Struct, frozen=True):
     virtual_machine: dict[str, Any]
     spec_hash: str
     image: str
+    hosting: Hosting
     allocation: Allocation
     notes: list[PodEvent]
 
@@ -80,15 +73,15 @@ def build(snapshot: Snapshot, vm_name: str, config: BridgeConfig) -> Manifests:
     pod, key = snapshot.pod, snapshot.key
     if pod is None:
         raise ValueError("there is no Pod to build a virtual machine for")
-    if refused := refusals(pod):
+    if refused := refusals(pod, config):
         raise CannotTranslate(refused)
-    boot = image.resolve(pod.spec.containers[0].image, pod.metadata.annotations)
+    boot, kind = image.boot_image(pod, config), image.hosting(pod, config)
     size = resources.vm_size(pod, config)
-    guest = _guest_inputs(pod, snapshot.inputs or Inputs(), size)
-    secret = cloudinit.secret(pod, key, config, guest.variables, guest.authorized_keys)
+    guest = _guest_inputs(pod, snapshot.inputs or Inputs(), size, kind)
+    secret = cloudinit.secret(pod, key, config, guest.variables, guest.authorized_keys, guest.own)
     disks = volumes.build(pod, boot, secret["metadata"]["name"], config)
     dns, dns_notes = network.dns(pod)
-    spec = _instance_spec(pod, key, size, disks, config) | dns
+    spec = _instance_spec(pod, key, size, disks, config, managed=kind is not Hosting.MACHINE) | dns
     machine = _virtual_machine(pod, key, vm_name, spec, config)
     spec_hash = short_hash(msgspec.json.encode([secret, machine], order="sorted").decode())
     machine["metadata"]["annotations"] = _annotations(snapshot, spec_hash)
@@ -97,31 +90,40 @@ def build(snapshot: Snapshot, vm_name: str, config: BridgeConfig) -> Manifests:
         virtual_machine=machine,
         spec_hash=spec_hash,
         image=boot.reference,
-        allocation=_allocation(pod, size, disks),
-        notes=[*remarks(pod), *guest.notes, *dns_notes],
+        hosting=kind,
+        allocation=_allocation(pod, size, disks, managed=kind is not Hosting.MACHINE),
+        notes=[*remarks(pod, config), *guest.notes, *dns_notes],
     )
 
 
 class _GuestInputs(msgspec.Struct, frozen=True):
     variables: dict[str, str]
     authorized_keys: list[str]
+    own: userdata.UserDocuments
     notes: list[PodEvent]
 
 
-def _guest_inputs(pod: Pod, inputs: Inputs, size: resources.VmSize) -> _GuestInputs:
-    """What the guest is told of ConfigMaps, Secrets and Services."""
+def _guest_inputs(pod: Pod, inputs: Inputs, size: resources.VmSize, kind: Hosting) -> _GuestInputs:
+    """What the guest is told of ConfigMaps, Secrets and Services.
+
+    Environments of containers that an agent runs are not in cloud-init; they only have to be complete.
+    """
     if inputs.unreadable:
-        raise MissingInputs(inputs.unreadable, [])
-    container = pod.spec.containers[0]
-    found = environment.resolve(pod, container, inputs, size)
-    keys = sshkeys.authorized_keys(pod, inputs)
-    notes = [*found.notes, *keys.notes]
-    if missing := [*found.missing, *keys.missing]:
-        raise MissingInputs("; ".join(dict.fromkeys(missing)), notes)
-    if unwritable := sorted(cloudinit.unwritable(found.variables)):
+        raise MissingInputs([inputs.unreadable], [])
+    keys, own = sshkeys.authorized_keys(pod, inputs), userdata.documents(pod, inputs)
+    notes, missing = [*keys.notes, *own.notes], [*keys.missing, *own.missing]
+    variables: dict[str, str] = {}
+    if kind is Hosting.MACHINE:
+        found = environment.resolve(pod, pod.spec.containers[0], inputs, size)
+        variables, notes, missing = found.variables, [*found.notes, *notes], [*found.missing, *missing]
+    else:
+        notes = [*manifest.check(pod, inputs, size), *notes]
+    if missing:
+        raise MissingInputs(missing, notes)
+    if unwritable := sorted(cloudinit.unwritable(variables)):
         what = f"Keys [{', '.join(unwritable)}] cannot be environment variables of the guest and are left out"
         notes.append(PodEvent(EventType.WARNING, "InvalidEnvironmentVariableNames", what))
-    return _GuestInputs(found.variables, keys.lines, notes)
+    return _GuestInputs(variables, keys.lines, own, notes)
 
 
 def _virtual_machine(
@@ -144,7 +146,7 @@ def _annotations(snapshot: Snapshot, spec_hash: str) -> dict[str, str]:
 
 
 def _instance_spec(
-    pod: Pod, key: PodKey, size: resources.VmSize, disks: volumes.Disks, config: BridgeConfig
+    pod: Pod, key: PodKey, size: resources.VmSize, disks: volumes.Disks, config: BridgeConfig, *, managed: bool
 ) -> dict[str, Any]:
     grace = pod.spec.termination_grace_period_seconds
     return {
@@ -154,37 +156,37 @@ def _instance_spec(
         **({"subdomain": pod.spec.subdomain} if pod.spec.subdomain else {}),
         "terminationGracePeriodSeconds": DEFAULT_GRACE if grace is None else grace,
         "evictionStrategy": "LiveMigrateIfPossible",
-        "domain": _domain(pod, key, size, disks),
+        "domain": _domain(pod, key, size, disks, managed=managed),
         "networks": [{"name": network.NETWORK_NAME, "pod": {}}],
         "volumes": disks.volumes,
-        **probes.build(pod.spec.containers[0]),
+        **({} if managed else probes.build(pod.spec.containers[0])),
         **scheduling.build(pod.spec, config),
     }
 
 
-def _domain(pod: Pod, key: PodKey, size: resources.VmSize, disks: volumes.Disks) -> dict[str, Any]:
+def _domain(pod: Pod, key: PodKey, size: resources.VmSize, disks: volumes.Disks, *, managed: bool) -> dict[str, Any]:
     memory = {"guest": Quantity.of_bytes(size.memory).canonical()}
     if size.max_memory:
         memory["maxGuest"] = Quantity.of_bytes(size.max_memory).canonical()
     return {
         "cpu": {"sockets": size.cpu, "cores": 1, "threads": 1, "maxSockets": size.max_cpu},
         "memory": memory,
-        "firmware": {"uuid": firmware_uuid(key.uid)},
+        "firmware": {"uuid": firmware_uuid(key.uid, pod.metadata.annotations.get(annotations.CLOUD_INIT_SEED, ""))},
         "devices": {
             "disks": disks.disks,
-            "interfaces": [network.interface(pod)],
+            "interfaces": [network.interface(pod, managed=managed)],
             "rng": {},
             "logSerialConsole": True,
         },
     }
 
 
-def _allocation(pod: Pod, size: resources.VmSize, disks: volumes.Disks) -> Allocation:
+def _allocation(pod: Pod, size: resources.VmSize, disks: volumes.Disks, *, managed: bool) -> Allocation:
     return Allocation(
         cpu=size.cpu,
         memory=size.memory,
         disk=disks.scratch,
         mac=network.mac_address(pod.metadata.uid),
-        ports=[port["port"] for port in network.forwarded_ports(pod)],
+        ports=[port["port"] for port in network.forwarded_ports(pod, managed=managed)],
         requests=resources.requests_by_container(pod),
     )

@@ -70,6 +70,12 @@ class Reason(StrEnum):
     POWERED_OFF = "PoweredOff"
     PAUSED = "Paused"
     STOPPED = "VirtualMachineStopped"
+    MACHINE_ENDED = "VirtualMachineEnded"
+    AGENT_CONNECTED = "Connected"
+    AGENT_OUTDATED = "AgentOutdated"
+    AGENT_AWAY = "Disconnected"
+    AGENT_UNSEEN = "NotConnectedYet"
+    AGENT_UNSERVED = "NoGuestServer"
 
 
 class PodCondition(StrEnum):

@@ -1,7 +1,8 @@
 """Disks and volumes: what the VM boots from, the Pod's volumes, and cloud-init.
 
-The guest finds a volume's disk by its serial number, ``/dev/disk/by-id/virtio-SERIAL``; ConfigMaps and Secrets come as
-a CD image whose label is the same.
+The guest finds a volume's disk by its serial number, ``/dev/disk/by-id/virtio-SERIAL``. Where the VM itself is the
+workload, ConfigMaps and Secrets come as a CD image whose label is the same. Where an agent runs the containers, only
+claims are disks: the manifest brings files, and an ``emptyDir`` is a directory in the guest.
 """
 
 from collections.abc import Iterator
@@ -10,10 +11,15 @@ from typing import Any
 import msgspec
 
 from kubelet_bridge.model.core import Pod
+from kubelet_bridge.model.intent import Hosting
 from kubelet_bridge.model.meta import short_hash
 from kubelet_bridge.model.quantity import Quantity
 from kubelet_bridge.translate.config import BridgeConfig
-from kubelet_bridge.translate.image import BootImage
+from kubelet_bridge.translate.image import BootImage, ImageKind, hosting
+from kubelet_bridge.translate.resources import promised
+
+SCRATCH_SERIAL = "kubelet-scratch"
+"""Of the disk that the runtime image mounts at ``/var/lib/containers``."""
 
 _SERIAL_LENGTH = 20  # what a virtio disk can tell its guest
 _ADMISSION_VOLUME = "kube-api-access-"
@@ -55,6 +61,10 @@ def build(pod: Pod, boot: BootImage, cloud_init_secret: str, config: BridgeConfi
         read_only = {"readonly": True} if source.get("persistentVolumeClaim", {}).get("readOnly") else {}
         disks.append({"name": name, "disk": {"bus": "virtio", **read_only}, "serial": serial(name)})
         volumes.append({"name": name, **source})
+    if boot.kind is ImageKind.OCI_APPLICATION:
+        scratch_name = _free_name("scratch", taken)
+        disks.append({"name": scratch_name, "disk": {"bus": "virtio"}, "serial": SCRATCH_SERIAL})
+        volumes.append({"name": scratch_name, "emptyDisk": {"capacity": _scratch_size(pod, config).canonical()}})
     reference = {"name": cloud_init_secret}
     disks.append({"name": cloud_init, "disk": {"bus": "virtio"}})
     volumes.append(
@@ -70,7 +80,14 @@ def _free_name(wanted: str, taken: set[str]) -> str:
     return wanted
 
 
+def _scratch_size(pod: Pod, config: BridgeConfig) -> Quantity:
+    return promised(pod, "ephemeral-storage") or Quantity.parse(config.scratch_size)
+
+
 def _container_disk(pod: Pod, boot: BootImage) -> dict[str, Any]:
+    """Pull policy and secret of the Pod are for the images it names; the runtime image is not one of them."""
+    if boot.kind is ImageKind.OCI_APPLICATION:
+        return {"image": boot.reference}
     policy = pod.spec.containers[0].image_pull_policy
     secret = next((one.name for one in pod.spec.image_pull_secrets if one.name), "")
     optional = {"imagePullPolicy": policy, "imagePullSecret": secret}
@@ -79,8 +96,11 @@ def _container_disk(pod: Pod, boot: BootImage) -> dict[str, Any]:
 
 def pod_volumes(pod: Pod, config: BridgeConfig) -> Iterator[tuple[str, dict[str, Any]]]:
     """Those of the Pod's volumes that become disks, as ``(name, KubeVirt's volume source)``."""
+    managed = hosting(pod, config) is not Hosting.MACHINE
     for volume in pod.spec.volumes:
         kind = source_of(volume)
+        if managed and kind != "persistentVolumeClaim":
+            continue
         source = _disk_source(kind, volume.get(kind) or {}, serial(str(volume.get("name"))), config)
         if source:
             yield str(volume.get("name")), source

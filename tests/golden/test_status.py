@@ -9,6 +9,7 @@ import pytest
 import yaml
 
 from kubelet_bridge.model.core import Pod
+from kubelet_bridge.model.guest import Guest
 from kubelet_bridge.model.intent import Intent
 from kubelet_bridge.model.kubevirt import Launcher, VirtualMachine, VirtualMachineInstance
 from kubelet_bridge.model.meta import PodKey
@@ -44,6 +45,7 @@ def snapshot_of(known: dict[str, Any]) -> Snapshot:
         vm=msgspec.convert(known.get("vm"), VirtualMachine | None),
         vmi=msgspec.convert(known.get("vmi"), VirtualMachineInstance | None),
         launchers=msgspec.convert(known.get("launchers", []), list[Launcher]),
+        guest=msgspec.convert(known.get("guest"), Guest | None),
     )
 
 

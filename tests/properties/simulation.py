@@ -15,7 +15,8 @@ from kubelet_bridge.model.core import Pod
 from kubelet_bridge.model.intent import Intent
 from kubelet_bridge.model.kubevirt import Launcher, VirtualMachine, VirtualMachineInstance
 from kubelet_bridge.model.meta import LABEL_POD_UID, PodKey
-from kubelet_bridge.model.snapshot import Inputs, PodEvent, Snapshot
+from kubelet_bridge.model.snapshot import Inputs, PodEvent, Snapshot, TokenWanted
+from kubelet_bridge.reconcile.ports import GuestPort
 from kubelet_bridge.reconcile.statusmanager import StatusManager
 from kubelet_bridge.reconcile.syncloop import SyncLoop
 from kubelet_bridge.translate.config import BridgeConfig
@@ -148,6 +149,9 @@ class Ports:
     async def inputs(self, pod: Pod) -> Inputs:
         return Inputs()
 
+    async def service_account_token(self, pod: Pod, wanted: TokenWanted) -> str | None:
+        return None
+
     async def get_vm(self, namespace: str, name: str) -> VirtualMachine | None:
         vm = self.cluster.vms.get(name)
         return _as(vm, VirtualMachine) if vm else None
@@ -272,8 +276,11 @@ def _uid(value: Json) -> str | None:
     return found
 
 
-def process(cluster: Cluster, rows: dict[str, Intent], crasher: Crasher) -> SyncLoop:
+def process(
+    cluster: Cluster, rows: dict[str, Intent], crasher: Crasher, *, config: BridgeConfig = CONFIG,
+    guests: GuestPort | None = None,
+) -> SyncLoop:  # fmt: skip
     """A daemon that has just started: it knows the rows, and the cluster through its ports."""
     ports = Ports(cluster, rows, crasher)
     status = StatusManager(ports, ports, host_ip="192.0.2.1")
-    return SyncLoop(ports, ports, ports, status, CONFIG, clock=cluster.clock)
+    return SyncLoop(ports, ports, ports, status, config, clock=cluster.clock, guests=guests)

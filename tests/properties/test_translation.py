@@ -18,10 +18,11 @@ from kubelet_bridge.translate.cloudinit import environment_file
 from kubelet_bridge.translate.expansion import expand
 from kubelet_bridge.translate.hostname import hostname
 from kubelet_bridge.translate.image import Unresolvable
+from kubelet_bridge.translate.missing import MissingInputs
 from kubelet_bridge.translate.support import CannotTranslate, refusals
-from kubelet_bridge.translate.virtualmachine import Manifests, MissingInputs
+from kubelet_bridge.translate.virtualmachine import Manifests
 from kubelet_bridge.translate.volumes import serial
-from tests.support.pods import built, config_map, secret
+from tests.support.pods import CONFIG, built, config_map, secret
 
 SUFFIXES: dict[str, int | Fraction] = {
     "": 1, "n": Fraction(1, 10**9), "u": Fraction(1, 10**6), "m": Fraction(1, 1000), "k": 10**3, "M": 10**6, "G": 10**9,
@@ -247,7 +248,7 @@ def test_any_pod_becomes_a_vm_or_a_declared_error_and_always_the_same(pod: Pod) 
     made = _attempt(pod)
     assert made == _attempt(pod)
     assert made
-    if refusals(pod):
+    if refusals(pod, CONFIG):
         assert isinstance(made, str)
 
 

@@ -50,6 +50,7 @@ class Bridge:
         self.log = directory / "bridge.log"
         self.kubeconfig = kubeconfig or cluster.layout.kubeconfig("bridge")
         self.port, self.admin_port = free_port(), free_port()
+        self.guest_port, self.guest_files_port = free_port(), free_port()
         self.arguments: list[str] = []
         self._process: asyncio.subprocess.Process | None = None
 
@@ -61,6 +62,8 @@ class Bridge:
                 sys.executable, "-m", "kubelet_bridge", "run", "--kubeconfig", str(self.kubeconfig),
                 "--node-name", self.node, "--state-dir", str(self.state_dir), "--listen", f"{address}:{self.port}",
                 "--admin-listen", f"127.0.0.1:{self.admin_port}", "--log-format", "console", "--log-level", "debug",
+                "--guest-listen", f"{address}:{self.guest_port}",
+                "--guest-files-listen", f"{address}:{self.guest_files_port}",
                 "--capacity-cpu", "1000", "--capacity-memory", "4Ti", "--capacity-pods", "1000", *self.arguments,
                 env=environment, stdout=log, stderr=log, stdin=asyncio.subprocess.DEVNULL,
             )  # fmt: skip

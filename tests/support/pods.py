@@ -10,11 +10,22 @@ from kubelet_bridge.model.core import ConfigMap, Pod, Secret, Service
 from kubelet_bridge.model.intent import Intent
 from kubelet_bridge.model.meta import ObjectMeta, PodKey, vm_name
 from kubelet_bridge.model.snapshot import Inputs, Snapshot
-from kubelet_bridge.translate.config import BridgeConfig
+from kubelet_bridge.translate.config import BridgeConfig, GuestAccess
 from kubelet_bridge.translate.environment import references
 from kubelet_bridge.translate.virtualmachine import Manifests, build
 
 CONFIG = BridgeConfig(node_name="kubelet-bridge")
+GUESTS = BridgeConfig(
+    node_name="kubelet-bridge",
+    guest=GuestAccess(
+        address="192.0.2.10:10251", files_url="https://192.0.2.10:10252", ca="CA", key=b"key", agent_version="1.0",
+        agent_digest="ab" * 32, agent_size=1000,
+    ),
+    runtime_image="registry.example.com/runtime:1",
+    registries_conf='unqualified-search-registries = ["docker.io"]',
+)  # fmt: skip
+"""A node whose guests have agents."""
+
 UID = "5b0d4b0e-7f4e-4a34-9a53-2d1f1f0c0001"
 
 

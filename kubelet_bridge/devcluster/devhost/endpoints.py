@@ -19,6 +19,7 @@ from kubelet_bridge.devcluster.devhost.domains import Domains
 from kubelet_bridge.devcluster.devhost.duration import seconds as parse_duration
 from kubelet_bridge.devcluster.devhost.runtime import ByteStream, Guest, GuestInfo
 from kubelet_bridge.devcluster.devhost.vmistatus import os_info
+from kubelet_bridge.errors import BridgeError
 
 log = structlog.get_logger(__name__)
 
@@ -190,12 +191,18 @@ _ACTIONS: dict[str, Action] = {
 async def _only_virt_api(
     request: web.Request, handler: Callable[[web.Request], Awaitable[web.StreamResponse]]
 ) -> web.StreamResponse:
-    """KubeVirt's CA signs more than one client: only virt-api's name is let in (pkg/util/tls, verifyPeerCert)."""
+    """KubeVirt's CA signs more than one client: only virt-api's name is let in (pkg/util/tls, verifyPeerCert).
+
+    What a guest cannot do is an error of the server, as at virt-handler's.
+    """
     certificate = request.transport.get_extra_info("peercert") if request.transport else None
     subject = {key: value for part in (certificate or {}).get("subject", ()) for key, value in part}
     if subject.get("commonName") != CLIENT_NAME:
         raise web.HTTPForbidden(text="not virt-api")
-    return await handler(request)
+    try:
+        return await handler(request)
+    except BridgeError as error:
+        raise web.HTTPInternalServerError(text=error.message) from error
 
 
 async def _healthy(_request: web.Request) -> web.Response:

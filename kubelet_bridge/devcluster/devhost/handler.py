@@ -13,10 +13,13 @@ from kubelet_bridge.devcluster.devhost.faultbook import FaultBook
 from kubelet_bridge.devcluster.devhost.faults import Fault
 from kubelet_bridge.devcluster.devhost.guestspec import guest_spec, last_state
 from kubelet_bridge.devcluster.devhost.mover import Mover, Parts
+from kubelet_bridge.devcluster.devhost.runtime import Guest
 from kubelet_bridge.devcluster.devhost.vmistatus import Document, GuestView
 from kubelet_bridge.devcluster.devhost.workers import Workers
+from kubelet_bridge.errors import Terminal, Transient
 from kubelet_bridge.kube.informer import Cached
 from kubelet_bridge.kube.watch import EventKind
+from kubelet_bridge.model.core import Pod
 from kubelet_bridge.model.kubevirt import VmiPhase
 
 log = structlog.get_logger(__name__)
@@ -44,6 +47,7 @@ class Handler:
         self._mover = mover
         self._faults = faults
         self._agent = agent
+        self._refused: dict[str, str] = {}
         for informer in (self._vmis.owned, self._vmis.incoming):
             informer.subscribe(self._seen)
         self._domains.subscribe(stopping=lambda domain: self._queue.add(domain.key))
@@ -57,6 +61,7 @@ class Handler:
             group.create_task(self._vmis.incoming.run(), name="vmis-incoming")
             for cache in (self._launchers, self._vmis.owned, self._vmis.incoming):
                 await cache.wait_synced()
+            await self._runtime.retain(self._vmis.unfinished())
             for key in self._launchers.keys():  # noqa: SIM118 - a method of its own: also those whose instance has gone
                 self._queue.add(key)
             for index in range(_WORKERS):
@@ -82,6 +87,7 @@ class Handler:
             if other.guest.spec.uid != uid:
                 await self._destroy(other)
         if VmiPhase(vmi["status"].get("phase", "")).final:
+            self._refused.pop(uid, None)
             await self._over(uid)
             return
         if await self._mover.receive(vmi):
@@ -110,12 +116,24 @@ class Handler:
                 launcher = self._launchers.running(vmi["metadata"]["uid"])
                 if launcher is None or self._domains.has_ended(launcher.metadata.uid):
                     return None
-                guest = await self._runtime.start(guest_spec(vmi, launcher))
-                return self._domains.add(guest, launcher.metadata.uid)
+                return self._domains.add(await self._start(vmi, launcher), launcher.metadata.uid)
             case VmiPhase.RUNNING:
                 return await self._adopt(vmi)
             case _:
                 return None
+
+    async def _start(self, vmi: Document, launcher: Pod) -> Guest:
+        """Say once of each VirtualMachineInstance why its guest cannot be started; it is tried again all the same."""
+        uid = vmi["metadata"]["uid"]
+        try:
+            guest = await self._runtime.start(guest_spec(vmi, launcher))
+        except (Terminal, Transient) as error:
+            if self._refused.get(uid) != error.message:
+                self._refused[uid] = error.message
+                await self._vmis.event(vmi, "SyncFailed", f"server error. {error.message}", warning=True)
+            raise
+        self._refused.pop(uid, None)
+        return guest
 
     async def _adopt(self, vmi: Document) -> Domain | None:
         pods = [pod for pod in self._launchers.of(vmi["metadata"]["uid"]) if pod.status.phase == "Running"]

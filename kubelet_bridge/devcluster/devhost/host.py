@@ -5,6 +5,7 @@ import ssl
 import uuid
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
+from typing import NamedTuple
 
 import msgspec
 
@@ -20,6 +21,9 @@ from kubelet_bridge.devcluster.devhost.kubelet import Kubelet
 from kubelet_bridge.devcluster.devhost.mover import Mover, Parts
 from kubelet_bridge.devcluster.devhost.node import NodeAgent, node_headers
 from kubelet_bridge.devcluster.devhost.nodeobject import Capacity, NodeFacts
+from kubelet_bridge.devcluster.devhost.process.runtime import ProcessRuntime
+from kubelet_bridge.devcluster.devhost.qemu import localimages
+from kubelet_bridge.devcluster.devhost.qemu.runtime import QemuRuntime
 from kubelet_bridge.devcluster.devhost.runtime import Guest, GuestRuntime, Host
 from kubelet_bridge.devcluster.devhost.scripted import ScriptedRuntime, Timings
 from kubelet_bridge.devcluster.devhost.vmiclient import VmiClient
@@ -28,8 +32,8 @@ from kubelet_bridge.devcluster.hosts import host_address
 from kubelet_bridge.devcluster.identities import KUBEVIRT_CA
 from kubelet_bridge.devcluster.layout import ClusterState, Layout
 from kubelet_bridge.kube.client import Client
-from kubelet_bridge.model.core import Secret
-from kubelet_bridge.model.resources import SECRETS
+from kubelet_bridge.model.core import ConfigMap, Secret
+from kubelet_bridge.model.resources import CONFIGMAPS, SECRETS
 
 _NAMESPACE = uuid.UUID("0d6f8a4e-59a1-5c39-9a0e-8f1a3c1f9b52")
 
@@ -50,8 +54,25 @@ class HostConfig(msgspec.Struct, frozen=True, kw_only=True):
     capacity: Capacity = Capacity()
 
 
-RUNTIMES: Mapping[str, Callable[[HostConfig, Host], GuestRuntime]] = {
-    "none": lambda config, host: ScriptedRuntime(config.timings, host),
+class Mode(NamedTuple):
+    """A way of running guests.
+
+    Attributes:
+        runtime: makes the runtime of one host.
+        has_image: whether a container disk is there without being pulled; may block.
+    """
+
+    runtime: Callable[[HostConfig, Layout, Host], GuestRuntime]
+    has_image: Callable[[str], bool] = lambda _reference: True
+
+
+RUNTIMES: Mapping[str, Mode] = {
+    "none": Mode(lambda config, _layout, host: ScriptedRuntime(config.timings, host)),
+    "process": Mode(lambda config, layout, host: ProcessRuntime(config.node, layout, host)),
+    "qemu": Mode(
+        lambda config, layout, host: QemuRuntime(config.node, layout, host),
+        has_image=lambda reference: localimages.find(reference) is not None,
+    ),
 }
 """The modes, by name."""
 
@@ -75,7 +96,8 @@ class DevHost:
             layout.run / f"{config.node}.faults.json",
             lambda rule: faultapi.clear_elsewhere(layout.run, config.node, rule),
         )
-        self._runtime = RUNTIMES[config.mode](config, self)
+        mode = RUNTIMES[config.mode]
+        self._runtime = mode.runtime(config, layout, self)
         self._domains = Domains(now, self._hangs)
         self._node = NodeAgent(
             client, _facts(config, state, self._addresses), f"quay.io/kubevirt/virt-handler:v{state.kubevirt_version}",
@@ -84,7 +106,7 @@ class DevHost:
         pool = AddressPool(share(state.pod_cidr, host_index(config.node)))
         self._kubelet = Kubelet(
             client, config.node, self._addresses, pool, self._domains, self._faults, pull_seconds=config.pull_seconds,
-            clock=now,
+            clock=now, has_image=mode.has_image,
         )  # fmt: skip
         vmis = VmiClient(client, config.node, now)
         parts = Parts(config.node, vmis, self._domains, self._kubelet.launchers, self._runtime, self._queue, now)
@@ -100,6 +122,12 @@ class DevHost:
         """A Secret's data, as a kubelet gets it: only when a Pod of its own names it."""
         raw = await self._client.get(SECRETS, namespace, name, headers=node_headers(self._config.node))
         return msgspec.json.decode(raw, type=Secret).data
+
+    async def config_map(self, namespace: str, name: str) -> Mapping[str, bytes]:
+        """A ConfigMap's data, in the same way."""
+        raw = await self._client.get(CONFIGMAPS, namespace, name, headers=node_headers(self._config.node))
+        found = msgspec.json.decode(raw, type=ConfigMap)
+        return {key: text.encode() for key, text in found.data.items()} | found.binary_data
 
     async def run(self, stop: asyncio.Event) -> None:
         """Register the Node and serve it until ``stop``. Guests and launchers then stay: a restart finds them."""

@@ -42,6 +42,7 @@ log = structlog.get_logger(__name__)
 
 _WORKERS = 8
 _FIRST_PULL_SECONDS = 2.0
+_RETRY_PULL_SECONDS = 10.0
 _POD = msgspec.json.Decoder(Pod)
 
 PodName = tuple[str, str]
@@ -61,6 +62,7 @@ class Kubelet:
     def __init__(
         self, client: Client, node: str, addresses: HostAddresses, pool: AddressPool, domains: Domains,
         faults: FaultBook, *, pull_seconds: float, clock: Callable[[], datetime],
+        has_image: Callable[[str], bool] = lambda _reference: True,
     ) -> None:  # fmt: skip
         self._client = client
         self._addresses = addresses
@@ -70,6 +72,7 @@ class Kubelet:
         self._faults = faults
         self._pull_seconds = pull_seconds
         self._clock = clock
+        self._has_image = has_image
         self._seen: dict[PodName, _Seen] = {}
         self._names: dict[str, PodName] = {}
         self._queue: WorkQueue[PodName] = WorkQueue()
@@ -155,19 +158,28 @@ class Kubelet:
             return self._at(Stage.ENDED, pod)
         if pod.metadata.deletion_timestamp is not None and not await self._stopping(name, pod, domain):
             return self._at(Stage.ENDED, pod)
-        if pod.status.phase != "Running" and (early := self._before_start(name, pod, seen, effects)) is not None:
-            return early
+        if pod.status.phase != "Running":
+            failing = _failing_images(pod) if effects.pull_error else await self._absent_disks(pod)
+            if (early := self._before_start(name, pod, seen, failing)) is not None:
+                return early
         return self._at(Stage.RUNNING, pod, ready=self._is_ready(pod, domain, effects))
 
-    def _before_start(self, name: PodName, pod: Pod, seen: _Seen, effects: Effects) -> PodView | None:
+    async def _absent_disks(self, pod: Pod) -> frozenset[str]:
+        """The container disks of a launcher that this host's mode cannot get. A Pod of another kind is only played."""
+        if vmi_key(pod.metadata) is None:
+            return frozenset()
+        own = {container.image for container in pod.spec.containers if container.name == COMPUTE}
+        disks = set(images(pod)) - own
+        return frozenset({disk for disk in disks if not await asyncio.to_thread(self._has_image, disk)})
+
+    def _before_start(self, name: PodName, pod: Pod, seen: _Seen, failing: frozenset[str]) -> PodView | None:
         waited = (self._clock() - seen.at).total_seconds()
-        if effects.pull_error:
+        if failing:
             first = waited < _FIRST_PULL_SECONDS
-            if first:
-                self._queue.add(name, delay=_FIRST_PULL_SECONDS - waited)
+            self._queue.add(name, delay=_FIRST_PULL_SECONDS - waited if first else _RETRY_PULL_SECONDS)
             view = self._at(Stage.PULL_FAILED, pod)
             return msgspec.structs.replace(
-                view, pull_reason="ErrImagePull" if first else "ImagePullBackOff", failing_images=_failing_images(pod)
+                view, pull_reason="ErrImagePull" if first else "ImagePullBackOff", failing_images=failing
             )
         if waited < self._pull_seconds:
             self._queue.add(name, delay=self._pull_seconds - waited)

@@ -3,7 +3,7 @@
 A runtime acts and reports. When to act, and what a change means for the VirtualMachineInstance, ``handler`` decides.
 """
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from datetime import datetime
 from enum import StrEnum
 from typing import Protocol
@@ -175,6 +175,13 @@ class Host(Protocol):
             ApiError: it is not there, or there is no answer.
         """
 
+    async def config_map(self, namespace: str, name: str) -> Mapping[str, bytes]:
+        """The data of a ConfigMap that a volume of the guest names.
+
+        Raises:
+            ApiError: it is not there, or there is no answer.
+        """
+
 
 class GuestRuntime(Protocol):
     """One mode of running guests."""
@@ -195,3 +202,6 @@ class GuestRuntime(Protocol):
 
     async def receive(self, spec: GuestSpec, address: str, secret: str) -> Guest:
         """Make ready to be sent a guest (``Guest.migrate``) that knows ``secret``, listening on ``address``."""
+
+    async def retain(self, uids: Collection[str]) -> None:
+        """End what an earlier process of this host ran, but for the guests of these VirtualMachineInstances."""

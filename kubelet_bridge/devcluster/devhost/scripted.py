@@ -1,7 +1,7 @@
 """Mode ``none``: guests that are nothing but phases with delays, a scripted serial line and a one-picture screen."""
 
 import asyncio
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from datetime import UTC, datetime
 
 import msgspec
@@ -275,3 +275,6 @@ class ScriptedRuntime:
         guest = ScriptedGuest(spec, self._timings, self._host)
         await guest.await_arrival(address, secret)
         return guest
+
+    async def retain(self, uids: Collection[str]) -> None:
+        """Nothing of a scripted guest could be left."""

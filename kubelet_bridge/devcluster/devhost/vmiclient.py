@@ -11,6 +11,7 @@ from kubelet_bridge.errors import ApiError
 from kubelet_bridge.kube.client import Client
 from kubelet_bridge.kube.informer import Cached, Informer
 from kubelet_bridge.kube.watch import EventKind
+from kubelet_bridge.model.kubevirt import VmiPhase
 from kubelet_bridge.model.resources import EVENTS, VIRTUALMACHINEINSTANCES
 
 log = structlog.get_logger(__name__)
@@ -52,6 +53,11 @@ class VmiClient:
         """The newest version that was seen; None when neither cache has it."""
         found = [cached for informer in (self.owned, self.incoming) if (cached := informer.get(namespace, name))]
         return msgspec.json.decode(max(found, key=_version).raw) if found else None
+
+    def unfinished(self) -> set[str]:
+        """The uids of those that have not ended, as far as the caches know."""
+        every = (msgspec.json.decode(cached.raw) for part in (self.owned, self.incoming) for cached in part.all())
+        return {vmi["metadata"]["uid"] for vmi in every if not VmiPhase(vmi["status"].get("phase", "")).final}
 
     def is_stale(self, vmi: Document) -> bool:
         """Whether we have written a newer version than this one: its event is still on the way."""

@@ -1,4 +1,5 @@
 import base64
+import email
 import shlex
 import subprocess
 from pathlib import Path
@@ -7,12 +8,19 @@ import msgspec
 import pytest
 import yaml
 
+from kubelet_bridge.agent.config import AgentFile, load_seed
+from kubelet_bridge.agent.install import INSTALLER_PATH
 from kubelet_bridge.model.core import Pod
+from kubelet_bridge.model.guesttoken import SERVER_NAME, boot_token
+from kubelet_bridge.model.meta import firmware_uuid
 from kubelet_bridge.model.snapshot import Inputs
 from kubelet_bridge.translate.cloudinit import SECRET_LIMIT, environment_file
+from kubelet_bridge.translate.config import BridgeConfig, GuestAccess
 from kubelet_bridge.translate.network import mac_address
 from kubelet_bridge.translate.sshkeys import authorized_keys, is_public_key
 from kubelet_bridge.translate.support import CannotTranslate
+from kubelet_bridge.translate.virtualmachine import MissingInputs
+from tests.support import cloudinit
 from tests.support.pods import CONFIG, UID, built, config_map, container, pod, secret
 
 KEY = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIAABAgMEBQYHCAkKCwwNDg8QERITFBUWFxgZGhscHR4f"
@@ -33,10 +41,36 @@ def test_user_data_is_a_cloud_config() -> None:
 
 def test_the_interface_is_matched_by_the_address_the_vm_has() -> None:
     network = documents(pod())[1]
-    interface = {"match": {"macaddress": mac_address(UID)}, "dhcp4": True, "dhcp6": False}
-    assert network == {"version": 2, "ethernets": {"primary": interface}}
+    interface = {"match": {"macaddress": mac_address(UID)}, "set-name": "eth0", "dhcp4": True, "dhcp6": False}
+    assert network == {"version": 2, "ethernets": {"eth0": interface}}
     interfaces = built(pod()).virtual_machine["spec"]["template"]["spec"]["domain"]["devices"]["interfaces"]
     assert interfaces[0]["macAddress"] == mac_address(UID)
+
+
+@cloudinit.needed
+@pytest.mark.parametrize(
+    ("renderer", "distribution", "file", "lines"),
+    [
+        ("eni", "debian", "etc/network/interfaces.d/50-cloud-init", ["auto eth0", "iface eth0 inet dhcp"]),
+        ("eni", "alpine", "etc/network/interfaces", ["auto eth0", "iface eth0 inet dhcp"]),
+        ("networkd", "debian", "etc/systemd/network/10-cloud-init-eth0.network",
+         [f"MACAddress={mac_address(UID)}", "Name=eth0", "DHCP=ipv4"]),
+        ("netplan", "ubuntu", "etc/netplan/50-cloud-init.yaml",
+         ["            dhcp4: true", f"                macaddress: {mac_address(UID)}", "            set-name: eth0"]),
+        ("sysconfig", "rhel", "etc/sysconfig/network-scripts/ifcfg-eth0",
+         ["BOOTPROTO=dhcp", "DEVICE=eth0", f"HWADDR={mac_address(UID)}"]),
+        ("network-manager", "fedora", "etc/NetworkManager/system-connections/cloud-init-eth0.nmconnection",
+         ["method=auto", f"mac-address={mac_address(UID).upper()}"]),
+    ],
+)  # fmt: skip
+def test_every_renderer_finds_the_interface_and_names_it(
+    renderer: str, distribution: str, file: str, lines: list[str], tmp_path: Path
+) -> None:
+    data = base64.b64decode(built(pod()).secret["data"]["networkdata"])
+    rendered = cloudinit.render_network(data, renderer, distribution, tmp_path)[file]
+    assert set(lines) <= set(rendered.splitlines())
+    assert "inet6" not in rendered
+    assert "[ipv6]" not in rendered
 
 
 def test_mac_addresses_are_local_unicast_and_one_per_incarnation() -> None:
@@ -130,7 +164,123 @@ def test_no_environment_makes_no_file() -> None:
     assert "write_files" not in documents(pod())[0]
 
 
+GUEST = GuestAccess(
+    address="192.0.2.7:10251", files_url="https://192.0.2.7:10252", ca="-----BEGIN CERTIFICATE-----\n", key=bytes(32),
+    agent_version="1.2.3", agent_digest="ab" * 32, agent_size=12345,
+)  # fmt: skip
+WITH_AGENT = msgspec.structs.replace(CONFIG, guest=GUEST)
+
+
+def files_of(of: Pod, config: BridgeConfig = WITH_AGENT) -> dict[str, dict[str, str]]:
+    document = yaml.safe_load(base64.b64decode(built(of, config=config).secret["data"]["userdata"]))
+    return {file["path"]: file for file in document["write_files"]}
+
+
+def test_the_seed_is_what_the_agent_reads(tmp_path: Path) -> None:
+    file = files_of(pod())["/etc/kubelet-bridge/agent.json"]
+    assert file["permissions"] == "0600"
+    path = tmp_path / "agent.json"
+    path.write_bytes(base64.b64decode(file["content"]))
+    seed = load_seed(path)
+    assert (seed.pod_uid, seed.host, seed.port) == (UID, "192.0.2.7", 10251)
+    assert (seed.server_name, seed.ca, seed.token) == (SERVER_NAME, GUEST.ca, boot_token(GUEST.key, UID))
+    url = f"https://192.0.2.7:10252/agent/{'ab' * 32}.pyz"
+    assert seed.agent == AgentFile("1.2.3", "ab" * 32, url, 12345)
+
+
+def test_the_installer_runs_at_each_boot_until_it_has_succeeded_once(tmp_path: Path) -> None:
+    files = {path: base64.b64decode(file["content"]).decode() for path, file in files_of(pod()).items()}
+    script = files["/var/lib/cloud/scripts/per-boot/kubelet-bridge.sh"]
+    for path in ("/var/lib/kubelet-bridge/installed", "/var/log/kubelet-bridge-install.log", INSTALLER_PATH):
+        script = script.replace(path, str(tmp_path / Path(path).name))
+    log, mark, installer = tmp_path / "log", tmp_path / "installed", tmp_path / "install.sh"
+    installer.write_text(f"echo ran >>{log}; [ -e {tmp_path}/network ]")
+    for _ in range(2):
+        subprocess.run(["/bin/sh", "-c", f"{script}\nwait"], check=False)
+    assert not mark.exists()
+    (tmp_path / "network").touch()
+    for _ in range(2):
+        subprocess.run(["/bin/sh", "-c", f"{script}\nwait"], check=True)
+    assert mark.exists()
+    assert log.read_text() == "ran\n" * 3
+
+
+def test_scripts_for_the_guest_are_shell() -> None:
+    files = files_of(pod())
+    document = yaml.safe_load(base64.b64decode(built(pod()).secret["data"]["userdata"]))
+    scripts = [base64.b64decode(files[path]["content"]) for path in files if path.endswith(".sh")]
+    assert len(scripts) == 2
+    for script in [*scripts, *(command[2].encode() for command in document["runcmd"])]:
+        subprocess.run(["/bin/sh", "-n"], input=script, check=True)
+
+
+def test_the_same_pod_gets_the_same_secret_and_another_pod_another_token() -> None:
+    assert built(pod(), config=WITH_AGENT).secret == built(pod(), config=WITH_AGENT).secret
+    other = base64.b64decode(files_of(pod(uid="another"))["/etc/kubelet-bridge/agent.json"]["content"]).decode()
+    assert boot_token(GUEST.key, UID) not in other
+
+
+def test_no_secret_is_anywhere_but_in_the_secret() -> None:
+    own = Inputs(secrets={"mine": secret("mine", userdata="#cloud-config\npassword: hunter2")})
+    made = built(pod(annotations={"kubelet-bridge.io/cloud-init": "mine"}), own, WITH_AGENT)
+    rest = repr([made.virtual_machine, made.notes, made.allocation, WITH_AGENT])
+    for value in ("hunter2", boot_token(GUEST.key, UID), base64.b64encode(b"hunter2").decode()[:8]):
+        assert value not in rest
+
+
+def test_the_users_document_comes_with_ours() -> None:
+    own = Inputs(secrets={"mine": secret("mine", userdata="#!/bin/sh\ntrue\n", networkdata="version: 2\n")})
+    data = built(pod(annotations={"kubelet-bridge.io/cloud-init": "mine"}), own).secret["data"]
+    assert base64.b64decode(data["networkdata"]) == b"version: 2\n"
+    message = email.message_from_bytes(base64.b64decode(data["userdata"]))
+    theirs, ours = msgspec.convert([part.get_payload(decode=True) for part in message.walk()][1:], list[bytes])
+    assert theirs == b"#!/bin/sh\ntrue\n"
+    assert ours == base64.b64decode(built(pod()).secret["data"]["userdata"])
+
+
+@pytest.mark.parametrize(
+    ("document", "complaint"),
+    [(b"#!" + b"x" * SECRET_LIMIT, "a Secret holds 1048576"), (b"\x1f\x8bno", "looks like gzip and is not")],
+)
+def test_a_document_that_cannot_be_carried_is_refused_by_its_field(document: bytes, complaint: str) -> None:
+    own = Inputs(secrets={"mine": secret("mine", userdata=document)})
+    with pytest.raises(CannotTranslate, match=complaint) as caught:
+        built(pod(annotations={"kubelet-bridge.io/cloud-init": "mine"}), own)
+    assert [one.field for one in caught.value.refusals] == ["metadata.annotations[kubelet-bridge.io/cloud-init]"]
+
+
+def test_a_missing_document_holds_the_vm_back() -> None:
+    with pytest.raises(MissingInputs, match='secret "mine" not found'):
+        built(pod(annotations={"kubelet-bridge.io/cloud-init": "mine"}))
+
+
+@pytest.mark.parametrize("text", ["secret/", "volume/mine", "Mine", "secret/mine/a/b"])
+def test_an_annotation_that_names_nothing_is_refused(text: str) -> None:
+    with pytest.raises(CannotTranslate, match="does not name a Secret or ConfigMap"):
+        built(pod(annotations={"kubelet-bridge.io/cloud-init": text}))
+
+
+def test_another_seed_is_another_instance_for_cloud_init() -> None:
+    def uuid(**annotations: str) -> str:
+        wanted = {f"kubelet-bridge.io/{name.replace('_', '-')}": value for name, value in annotations.items()}
+        domain = built(pod(annotations=wanted)).virtual_machine["spec"]["template"]["spec"]["domain"]
+        return str(domain["firmware"]["uuid"])
+
+    assert uuid() == uuid(cloud_init_seed="") == firmware_uuid(UID)
+    assert len({uuid(), uuid(cloud_init_seed="1"), uuid(cloud_init_seed="2")}) == 3
+
+
+@cloudinit.needed
+def test_our_document_is_valid_in_cloud_inits_eyes(tmp_path: Path) -> None:
+    asked = {"kubelet-bridge.io/user": "ops", **ANNOTATED}
+    inputs = Inputs(secrets={"keys": secret("keys", me=KEY)})
+    spec = {"hostname": "h", "subdomain": "s", "setHostnameAsFQDN": True}
+    of = pod(spec, annotations=asked)
+    user_data = base64.b64decode(built(of, inputs, WITH_AGENT).secret["data"]["userdata"])
+    assert cloudinit.schema_complaints(user_data, tmp_path) == ""
+
+
 def test_dual_stack_clusters_get_dhcp_for_both_families() -> None:
     config = msgspec.structs.replace(CONFIG, ipv6=True)
     data = built(pod(), config=config).secret["data"]
-    assert msgspec.json.decode(base64.b64decode(data["networkdata"]))["ethernets"]["primary"]["dhcp6"] is True
+    assert msgspec.json.decode(base64.b64decode(data["networkdata"]))["ethernets"]["eth0"]["dhcp6"] is True

@@ -1,7 +1,20 @@
+from typing import Any
+
+import msgspec
 import pytest
 
+from kubelet_bridge.model.intent import Hosting
 from kubelet_bridge.translate.annotations import BOOT
-from kubelet_bridge.translate.image import BootImage, ImageKind, Unresolvable, reference_fault, resolve
+from kubelet_bridge.translate.image import (
+    BootImage,
+    ImageKind,
+    Unresolvable,
+    boot_image,
+    hosting,
+    reference_fault,
+    resolve,
+)
+from tests.support.pods import CONFIG, GUESTS, pod
 
 DIGEST = "sha256:" + "ab" * 32
 
@@ -49,3 +62,45 @@ def test_other_kinds_are_refused_by_name(image: str) -> None:
     with pytest.raises(Unresolvable, match="is not supported by this version") as caught:
         resolve(image, {})
     assert caught.value.field == "spec.containers[0].image"
+
+
+def test_with_a_runtime_image_references_are_applications() -> None:
+    applications = ["nginx", "docker.io/library/nginx:1", "containerdisks/a", "registry.example.com/a@" + DIGEST]
+    kinds = {resolve(one, {}, runtime_image="r:1") for one in applications}
+    assert kinds == {BootImage(ImageKind.OCI_APPLICATION, "r:1")}
+
+
+@pytest.mark.parametrize("image", ["containerdisk://example.com/debian", "quay.io/containerdisks/debian:12"])
+def test_what_says_that_it_is_an_os_is_one(image: str) -> None:
+    assert resolve(image, {}, runtime_image="r:1").kind is ImageKind.CONTAINER_DISK
+
+
+def test_boot_annotation_makes_an_os_of_any_image() -> None:
+    assert resolve("nginx", {BOOT: "a/debian"}, runtime_image="r:1") == BootImage(ImageKind.CONTAINER_DISK, "a/debian")
+
+
+@pytest.mark.parametrize(
+    ("containers", "expected"),
+    [
+        ([{"image": "nginx"}], Hosting.OCI),
+        ([{"image": "quay.io/containerdisks/a"}], Hosting.MACHINE),
+        ([{"image": "quay.io/containerdisks/a", "args": ["x"]}], Hosting.SYSTEM),
+        ([{"image": "quay.io/containerdisks/a"}, {"image": "b", "command": ["y"]}], Hosting.SYSTEM),
+    ],
+)
+def test_how_containers_live_in_the_vm(containers: list[dict[str, Any]], expected: Hosting) -> None:
+    asked = pod({"containers": [{"name": str(index), **one} for index, one in enumerate(containers)]})
+    assert hosting(asked, GUESTS) is expected
+    assert hosting(asked, CONFIG) is Hosting.MACHINE
+
+
+def test_every_container_of_an_application_has_an_image_that_can_be_pulled() -> None:
+    asked = pod({"containers": [{"name": "a", "image": "nginx"}, {"name": "b", "image": "No Image"}]})
+    with pytest.raises(Unresolvable) as caught:
+        boot_image(asked, GUESTS)
+    assert caught.value.field == "spec.containers[1].image"
+
+
+def test_without_agents_a_runtime_image_would_run_nothing() -> None:
+    without = msgspec.structs.replace(GUESTS, guest=None)
+    assert boot_image(pod(), without).reference == "example.com/os:1"

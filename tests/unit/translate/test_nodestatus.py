@@ -70,7 +70,7 @@ def test_a_healthy_node() -> None:
     found = {type_: one["status"] for type_, one in conditions(status).items()}
     assert found == {
         "MemoryPressure": "False", "DiskPressure": "False", "PIDPressure": "False", "NetworkUnavailable": "False",
-        "KubeVirtAvailable": "True", "IntentStoreHealthy": "True",
+        "KubeVirtAvailable": "True", "IntentStoreHealthy": "True", "GuestAgentsServed": "True",
     }  # fmt: skip
     assert status["daemonEndpoints"] == {"kubeletEndpoint": {"Port": 10250}}
     assert status["nodeInfo"]["kubeletVersion"] == "v1.36.3-kubelet-bridge-0.1.0"

@@ -7,9 +7,11 @@ import pytest
 
 from kubelet_bridge.model.meta import ANNOTATION_SPEC_HASH
 from kubelet_bridge.model.snapshot import Inputs
+from kubelet_bridge.translate.missing import MissingInputs
 from kubelet_bridge.translate.network import forwarded_ports
 from kubelet_bridge.translate.support import RULES, document, refusals
-from kubelet_bridge.translate.virtualmachine import MissingInputs, build
+from kubelet_bridge.translate.table import WHERE
+from kubelet_bridge.translate.virtualmachine import build
 from tests.support.pods import CONFIG, built, config_map, container, instance, pod, snapshot
 
 
@@ -111,13 +113,13 @@ def test_serial_numbers_fit_a_virtio_disk_and_differ() -> None:
 def test_a_debug_container_does_not_reject_a_pod() -> None:
     debugger = {"name": "debugger", "image": "busybox", "securityContext": {"privileged": True}}
     asked = pod({"ephemeralContainers": [debugger]})
-    assert refusals(asked) == []
+    assert refusals(asked, CONFIG) == []
     assert built(asked) == built(pod())
 
 
 def test_sizes_beyond_any_machine_are_refused() -> None:
     asked = container(resources={"limits": {"cpu": "3.5G", "memory": "8Ei"}, "requests": {"cpu": 4096}})
-    assert [one.field for one in refusals(asked)] == [
+    assert [one.field for one in refusals(asked, CONFIG)] == [
         "spec.containers[0].resources.limits[cpu]",
         "spec.containers[0].resources.limits[memory]",
     ]
@@ -125,4 +127,4 @@ def test_sizes_beyond_any_machine_are_refused() -> None:
 
 def test_every_rule_stands_in_the_document() -> None:
     page = document()
-    assert all(f"| `{rule.field}` | {rule.text} |" in page for rule in RULES)
+    assert all(f"| `{rule.field}` | {WHERE[rule.of]} | {rule.text} |" in page for rule in RULES)

@@ -1,0 +1,203 @@
+"""Everything about guests' agents, made and connected: authority, agent file, registry, logs, and the two servers."""
+
+import asyncio
+import time
+from collections.abc import Collection
+from contextlib import AsyncExitStack
+from datetime import UTC, datetime
+from pathlib import Path
+
+import structlog
+
+from kubelet_bridge.aio import files
+from kubelet_bridge.aio.tasks import every
+from kubelet_bridge.daemon.guestsecret import authority, secret_name
+from kubelet_bridge.errors import ApiError, Terminal
+from kubelet_bridge.guest import bundle
+from kubelet_bridge.guest.authority import Authority, ServerCertificate
+from kubelet_bridge.guest.bundle import Bundle
+from kubelet_bridge.guest.files import FileServer
+from kubelet_bridge.guest.limits import SessionLimits
+from kubelet_bridge.guest.logs import LogStore
+from kubelet_bridge.guest.ports import Enqueue, ManifestSource, RecordEvent
+from kubelet_bridge.guest.registry import GuestRegistry
+from kubelet_bridge.guest.server import GuestServer
+from kubelet_bridge.guest.session import Parts
+from kubelet_bridge.kube.client import Client
+from kubelet_bridge.kube.credentials import SERVICE_ACCOUNT
+from kubelet_bridge.reconcile.ports import GuestPort
+from kubelet_bridge.settings import Settings, address, cache_root
+from kubelet_bridge.store.database import Database
+from kubelet_bridge.store.guests import GuestStore
+from kubelet_bridge.telemetry.metrics import Metrics
+from kubelet_bridge.translate.config import GuestAccess
+from kubelet_bridge.translate.nodestatus import Trouble
+
+log = structlog.get_logger(__name__)
+
+_RENEW_EVERY = 3600.0
+
+
+class GuestSide:
+    """``run`` serves guests once ``registry`` was called, which wants ``access`` to have been learnt.
+
+    Attributes:
+        logs: a part of its own, to be opened before.
+        trouble: why guests are not served, though they should be; None when they are.
+    """
+
+    def __init__(self, settings: Settings, client: Client, database: Database, metrics: Metrics, ip: str) -> None:
+        self.trouble: Trouble | None = None
+        self._settings, self._client, self._database, self._ip = settings, client, database, ip
+        self._counters = _Counters(metrics)
+        self.logs = LogStore(Path(settings.state_dir) / "logs")
+        self._authority: Authority | None = None
+        self._certificate: ServerCertificate | None = None
+        self._bundle: Bundle | None = None
+        self._registry: GuestRegistry | None = None
+        self._ready = asyncio.Event()
+        metrics.count("guests", "Agents in guests.", "state", self._count)
+
+    async def access(self) -> GuestAccess | None:
+        """How guests reach us; None when they are switched off, or cannot be served (``trouble`` says why).
+
+        Raises:
+            Terminal: the Secret is there and cannot be understood.
+        """
+        settings = self._settings
+        if not settings.guest_listen:
+            return None
+        namespace = settings.namespace or await _own_namespace()
+        try:
+            self._authority = await authority(self._client, namespace, settings.node_name, now=datetime.now(UTC))
+        except ApiError as error:
+            secret = f"{namespace}/{secret_name(settings.node_name)}"
+            message = f"Secret {secret}: {error.message}; grant get and create, then restart the bridge"
+            self._without("GuestSecretUnavailable", message)
+            return None
+        try:
+            self._bundle = await asyncio.to_thread(_agent, settings)
+        except Terminal as error:
+            self._without("AgentUnavailable", error.message)
+            return None
+        await self._renew()
+        return GuestAccess(
+            address=settings.guest_address or self._dialled("guest_listen"),
+            files_url=f"https://{settings.guest_files_address or self._dialled('guest_files_listen')}",
+            ca=self._authority.certificate.decode(), key=self._authority.key, agent_version=self._bundle.version,
+            agent_digest=self._bundle.digest, agent_size=self._bundle.size,
+        )  # fmt: skip
+
+    async def registry(
+        self, access: GuestAccess | None, uids: Collection[str], *, manifest: ManifestSource, record: RecordEvent,
+        enqueue: Enqueue,
+    ) -> GuestPort | None:  # fmt: skip
+        """What the sync loop talks to, None without ``access``.
+
+        ``uids`` are the Pods that there are: what is kept of others is removed.
+
+        Raises:
+            Transient: the disk does not serve.
+        """
+        if access is None:
+            return None
+        parts = Parts(
+            limits=SessionLimits(), logs=self.logs, manifest=manifest, record_event=record, counters=self._counters,
+            clock=time.monotonic, now=lambda: datetime.now(UTC),
+        )  # fmt: skip
+        self._registry = GuestRegistry(access, await GuestStore.load(self._database), parts, enqueue=enqueue)
+        await self._registry.keep_only(uids)
+        self._ready.set()
+        return self._registry
+
+    async def run(self) -> None:
+        """Serve for ever."""
+        await self._ready.wait()
+        server, file_server = await self._servers()
+        async with AsyncExitStack() as stack:
+            await stack.enter_async_context(file_server)
+            await stack.enter_async_context(server)
+            async with asyncio.TaskGroup() as group:
+                group.create_task(server.run(), name="guests: gRPC")
+                group.create_task(file_server.run(), name="guests: files")
+                group.create_task(self._keep_valid(file_server), name="guests: certificate")
+
+    async def _servers(self) -> tuple[GuestServer, FileServer]:
+        if self._registry is None or self._bundle is None:
+            raise RuntimeError("guests cannot be served")
+        host, port = address("guest_listen", self._settings.guest_listen)
+        server = GuestServer(
+            host, port, registry=self._registry, certificate=self._current, counters=self._counters,
+            clock=time.monotonic,
+        )  # fmt: skip
+        host, port = address("guest_files_listen", self._settings.guest_files_listen)
+        file_server = FileServer(
+            host, port, content=await files.read(self._bundle.path), digest=self._bundle.digest,
+            certificate=self._current, private=Path(self._settings.state_dir), counters=self._counters,
+            clock=time.monotonic,
+        )  # fmt: skip
+        return server, file_server
+
+    async def _keep_valid(self, file_server: FileServer) -> None:
+        async def renew() -> None:
+            if self._current().due(datetime.now(UTC)):
+                await self._renew()
+                await file_server.renew()
+                log.info("guests are served with a new certificate")
+
+        await every(_RENEW_EVERY, renew, jitter=0.1, tolerate=(OSError,))
+
+    async def _renew(self) -> None:
+        if self._authority is not None:
+            self._certificate = await asyncio.to_thread(self._authority.issue, now=datetime.now(UTC))
+
+    def _current(self) -> ServerCertificate:
+        if self._certificate is None:
+            raise RuntimeError("there is no certificate yet")
+        return self._certificate
+
+    def _dialled(self, setting: str) -> str:
+        _, port = address(setting, getattr(self._settings, setting))
+        return f"[{self._ip}]:{port}" if ":" in self._ip else f"{self._ip}:{port}"
+
+    def _without(self, reason: str, message: str) -> None:
+        """Pods are run all the same; what needs an agent says that it has none."""
+        self.trouble = Trouble(reason, message)
+        log.error("guests are not served", reason=reason, error=message)
+
+    def _count(self) -> dict[str, int]:
+        connected = self._registry.connected() if self._registry is not None else 0
+        return {"connected": connected}
+
+
+class _Counters:
+    """Satisfies ``guest.ports.Counters``."""
+
+    def __init__(self, metrics: Metrics) -> None:
+        self._metrics = metrics
+
+    def handshake(self, result: str) -> None:
+        self._metrics.guest_handshakes.labels(result).inc()
+
+    def refused(self, reason: str) -> None:
+        self._metrics.guest_refused.labels(reason).inc()
+
+    def log_bytes(self, count: int) -> None:
+        self._metrics.guest_log_bytes.inc(count)
+
+
+def _agent(settings: Settings) -> Bundle:
+    """The file that the settings name, or the one of this program. Blocks. Raises ``Terminal``."""
+    try:
+        if settings.agent_file:
+            return bundle.load(Path(settings.agent_file))
+        return bundle.ensure(cache_root())
+    except OSError as error:
+        raise Terminal(f"the agent's file: {error}") from error
+
+
+async def _own_namespace() -> str:
+    try:
+        return (await files.read(SERVICE_ACCOUNT / "namespace")).decode().strip() or "kube-system"
+    except OSError:
+        return "kube-system"

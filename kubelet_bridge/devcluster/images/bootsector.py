@@ -1,0 +1,47 @@
+"""The first mebibyte of a disk: GRUB's boot sector with the partition table, then GRUB itself, then the partition.
+
+GRUB's boot.img loads the sector after itself, core.img's first, which loads the rest of core.img from the sectors that
+follow (grub-core/boot/i386/pc/{boot,diskboot}.S; grub-mkimage has written into it how many). Both images already assume
+these places, so that nothing has to be patched into them, as grub-install would from inside.
+"""
+
+import struct
+
+from kubelet_bridge.errors import Terminal
+
+SECTOR = 512
+PARTITION_START = 2048
+"""Sectors before the first partition."""
+
+_TABLE, _SIGNATURE = 446, b"\x55\xaa"
+_DISK_ID = 440
+_LINUX, _ACTIVE = 0x83, 0x80
+_NO_CYLINDERS = b"\xfe\xff\xff"
+"""CHS addresses of a disk that is addressed by sector number only."""
+
+
+def boot_area(boot: bytes, core: bytes, disk_sectors: int, disk_id: int) -> bytes:
+    """Sectors 0 to ``PARTITION_START``, for one active Linux partition that is the rest of the disk.
+
+    Args:
+        boot: GRUB's boot.img, one sector.
+        core: core.img of grub-mkimage for ``i386-pc``.
+        disk_sectors: size of the disk.
+        disk_id: its signature, 32 bits.
+
+    Raises:
+        Terminal: GRUB does not fit before the partition, or the images are not what they should be.
+    """
+    if len(boot) != SECTOR or not boot.endswith(_SIGNATURE):
+        raise Terminal("GRUB's boot.img is not one boot sector")
+    if len(core) > (PARTITION_START - 1) * SECTOR:
+        raise Terminal(f"GRUB's core.img has {len(core)} bytes: it does not fit before the partition")
+    if disk_sectors <= PARTITION_START:
+        raise Terminal(f"a disk of {disk_sectors} sectors has no room for a partition")
+    partition = struct.pack(
+        "<B3sB3sII", _ACTIVE, _NO_CYLINDERS, _LINUX, _NO_CYLINDERS, PARTITION_START, disk_sectors - PARTITION_START
+    )
+    sector = bytearray(boot)
+    sector[_DISK_ID : _DISK_ID + 4] = struct.pack("<I", disk_id)
+    sector[_TABLE : _TABLE + 64] = partition.ljust(64, b"\0")
+    return (bytes(sector) + core).ljust(PARTITION_START * SECTOR, b"\0")

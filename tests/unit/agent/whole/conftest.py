@@ -1,0 +1,80 @@
+import asyncio
+import contextlib
+import json
+import os
+import sys
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+
+from kubelet_bridge.agent.config import Seed
+from kubelet_bridge.guest import bundle
+from kubelet_bridge.guest.bundle import Bundle
+from tests.support.guestbridge import GuestBridge
+
+
+def cache() -> Path:
+    chosen = os.environ.get("KUBELET_BRIDGE_CACHE")
+    base = Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser()
+    return Path(chosen) if chosen else base / "kubelet-bridge"
+
+
+@pytest.fixture(scope="session")
+def built() -> Bundle:
+    """The agent as guests get it."""
+    return bundle.ensure(cache())
+
+
+@pytest.fixture
+async def bridge() -> AsyncIterator[GuestBridge]:
+    bridge = await asyncio.to_thread(GuestBridge)
+    await bridge.start()
+    yield bridge
+    await bridge.stop()
+
+
+class Machine:
+    """A guest's directories, and the agent's processes in them."""
+
+    def __init__(self, directory: Path, file: Path) -> None:
+        self.directory = directory
+        self.file = file
+        self._processes: list[asyncio.subprocess.Process] = []
+
+    def write_seed(self, seed: Seed) -> None:
+        (self.directory / "agent.json").write_text(
+            json.dumps(
+                {
+                    "version": 1,
+                    "pod_uid": seed.pod_uid,
+                    "address": f"{seed.host}:{seed.port}",
+                    "server_name": seed.server_name,
+                    "ca": seed.ca,
+                    "token": seed.token,
+                }
+            )
+        )
+
+    async def start(self, command: str = "run", *arguments: str) -> asyncio.subprocess.Process:
+        places = ["--config", "agent.json", "--state", "state", "--run", "run"]
+        process = await asyncio.create_subprocess_exec(
+            sys.executable, "-I", "-S", str(self.file), command, *places, *arguments,
+            cwd=self.directory, stderr=asyncio.subprocess.PIPE, stdin=asyncio.subprocess.DEVNULL,
+        )  # fmt: skip
+        self._processes.append(process)
+        return process
+
+    async def close(self) -> None:
+        for process in self._processes:
+            with contextlib.suppress(ProcessLookupError):
+                process.kill()
+            await process.communicate()
+
+
+@pytest.fixture
+async def machine(bridge: GuestBridge, built: Bundle, tmp_path: Path) -> AsyncIterator[Machine]:
+    machine = Machine(tmp_path, built.path)
+    machine.write_seed(bridge.seed())
+    yield machine
+    await machine.close()
