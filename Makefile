@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo demo-down test test-fast cluster-binaries fmt lint types layers golden docs docs-verify proto proto-verify agent bench bench-store check clean
+.PHONY: help setup demo demo-down test test-fast cluster-binaries images runtime-image fmt lint types layers golden docs docs-verify proto proto-verify agent bench bench-store check clean
 
 help: ## List the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  \033[1m%-18s\033[0m %s\n", $$1, $$2}'
@@ -29,6 +29,12 @@ demo-down: $(STAMP) ## Remove everything that `make demo` started
 
 cluster-binaries: $(STAMP) ## Build (once) and check the control plane's binaries
 	@$(BIN)/kubelet-bridge dev binaries
+
+images: $(STAMP) ## Build (once) the disks and application images for real guests
+	@$(BIN)/kubelet-bridge dev images build
+
+runtime-image: $(STAMP) ## The image that runs application images: build/runtime.qcow2 and a container disk's OCI layout
+	@$(BIN)/kubelet-bridge dev images container-disk runtime build
 
 test: $(STAMP) cluster-binaries ## Run every test: pure, integration, whole cluster, crashes
 	@$(BIN)/python -m pytest

@@ -94,7 +94,11 @@ class Driver(Protocol):
         """
 
     async def runs(self) -> list[Run]:
-        """Every run that is known, ended ones that were not removed included: also those of an agent before us."""
+        """Every run that is known, ended ones that were not removed included: also those of an agent before us.
+
+        Raises:
+            RunError: what runs them does not answer.
+        """
 
     async def image(
         self, manifest: pb.PodManifest, container: pb.Container, pulling: Callable[[], None]

@@ -4,19 +4,28 @@ import asyncio
 import os
 from pathlib import Path
 
+import aiohttp
 import click
 
+from kubelet_bridge.devcluster import demomode
 from kubelet_bridge.devcluster.cluster import DevCluster
+from kubelet_bridge.devcluster.hostmodes import HostMode
 from kubelet_bridge.devcluster.preparation import Options
 from kubelet_bridge.devcluster.progress import Progress
 from kubelet_bridge.errors import Terminal
+from kubelet_bridge.settings import cache_root
 
-TIMEOUT = "180s"
+TIMEOUT = "600s"
+_PAGE_SECONDS = 60.0
 TABLES = (
     ("The virtual node, beside the node that plays a cloud host", ("get", "nodes", "-o", "wide")),
     ("Three Pods, and the virtual machines they are", ("get", "pods,vm", "-o", "wide")),
     ("The Service sees the Pods, and only them", ("get", "endpointslices")),
 )
+
+
+_SERVICE = "kubernetes.io/service-name=web"
+_ENDPOINT = "{.items[0].endpoints[0].addresses[0]}:{.items[0].ports[0].port}"
 
 
 async def run(manifest: Path, directory: Path | None, progress: Progress) -> None:
@@ -26,7 +35,8 @@ async def run(manifest: Path, directory: Path | None, progress: Progress) -> Non
         Terminal: a step failed; what it printed says why.
     """
     cluster = DevCluster(directory, progress)
-    await cluster.up(Options(bridge=True))
+    mode = await asyncio.to_thread(demomode.choose, cache_root(), progress)
+    await cluster.up(Options(bridge=True, host_mode=mode))
     environment = {**os.environ, **cluster.env()}
 
     async def kubectl(*arguments: str) -> str:
@@ -46,6 +56,26 @@ async def run(manifest: Path, directory: Path | None, progress: Progress) -> Non
         await kubectl("wait", "--for=condition=Available", "deployment", "--all", f"--timeout={TIMEOUT}")
     for title, arguments in TABLES:
         click.echo(f"\n{title}:\n{(await kubectl(*arguments)).rstrip()}")
+    click.echo(f"\n{await asyncio.to_thread(cluster.guests)}")
+    if mode is HostMode.QEMU:
+        endpoint = await kubectl("get", "endpointslices", "-l", _SERVICE, "-o", f"jsonpath={_ENDPOINT}")
+        click.echo(f"\nThe page that http://{endpoint}/ answers with, from a container in a virtual machine:")
+        click.echo((await _page(f"http://{endpoint}/")).rstrip())
+
+
+async def _page(url: str) -> str:
+    """What ``url`` answers.
+
+    Raises:
+        Terminal: nothing, or an error.
+    """
+    try:
+        async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=_PAGE_SECONDS)) as http:
+            async with http.get(url) as answer:
+                answer.raise_for_status()
+                return await answer.text()
+    except (aiohttp.ClientError, TimeoutError) as error:
+        raise Terminal(f"{url} does not answer: {error}") from error
 
 
 def next_commands(directory: Path | None) -> str:

@@ -34,6 +34,11 @@ def private_address(state: ClusterState) -> str:
     return f"{state.node_address}:{state.ports.registry_private}"
 
 
+def missing() -> list[str]:
+    """Debian packages that this machine lacks."""
+    return [] if shutil.which(_PROGRAM) else [_PACKAGE]
+
+
 def is_wanted(state: ClusterState) -> bool:
     """Whether the cluster has guests that pull images."""
     return state.host_mode == HostMode.QEMU
@@ -66,8 +71,8 @@ def prepare(layout: Layout, state: ClusterState, progress: Progress) -> None:
     """
     if not is_wanted(state):
         return
-    if shutil.which(_PROGRAM) is None:
-        raise Terminal(f"the registry for guests needs: apt-get install --no-install-recommends {_PACKAGE}")
+    if lacking := missing():
+        raise Terminal(f"the registry for guests needs: apt-get install --no-install-recommends {' '.join(lacking)}")
     for source in (*catalogue.named([catalogue.RUNTIME]), *catalogue.applications()):
         catalogue.ensure(source, progress)
     _write_configuration(layout, state)

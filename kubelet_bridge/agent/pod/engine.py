@@ -26,6 +26,9 @@ from kubelet_bridge.agent.v1 import agent_pb2 as pb
 
 log = logging.getLogger(__name__)
 
+# A machine that goes down does not wait longer than that beyond the grace.
+LATE_SECONDS = 60.0
+
 
 class Pod:
     """One Pod, from its first manifest until the agent ends.
@@ -71,7 +74,7 @@ class Pod:
         return run if run is not None and record.running and record.run == run.id else None
 
     async def stop(self, grace: float, reason: str) -> None:
-        """End all containers in order and start none before the next boot; returns when none runs.
+        """End all containers in order and start none before the next boot; returns when none runs, or a minute late.
 
         ``run`` must go on meanwhile, for it does the work. A second call can only shorten the grace.
         """
@@ -82,7 +85,10 @@ class Pod:
             self._state.remember(memory._replace(stop=Stop(deadline, reason, self._boot_id)))
         self._over.clear()
         self._state.changed()
-        await self._over.wait()
+        try:
+            await asyncio.wait_for(self._over.wait(), grace + LATE_SECONDS)
+        except asyncio.TimeoutError:
+            log.error("the Pod has not stopped in time")
 
     async def run(self) -> None:
         """Work until cancelled."""

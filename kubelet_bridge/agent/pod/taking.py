@@ -45,7 +45,11 @@ class Taker:
         if manifest is None:
             return
         if manifest.boot != self._state.memory.boot or not self.taken:
-            await self._find(manifest)
+            try:
+                await self._find(manifest)
+            except RunError as error:
+                self._again(manifest, error)
+                return
         self._drop_holds(manifest)
         self._state.manifest = manifest
         self.taken = True
@@ -64,6 +68,17 @@ class Taker:
         """Leave off preparing."""
         if self._preparing is not None:
             await tasks.end([self._preparing])
+
+    def _again(self, manifest: pb.PodManifest, error: RunError) -> None:
+        """Nothing may be started before it is known what runs: ask again in a while."""
+        log.warning("cannot find out what runs: %s", error)
+
+        async def later() -> None:
+            await self._state.time.sleep(backoff.FIRST_SECONDS)
+            if self._offered is None:
+                self.offer(manifest)
+
+        self._preparing = tasks.start(later(), "asking again")
 
     async def _find(self, manifest: pb.PodManifest) -> None:
         """Adopt the runs of this boot of the VM, and clear away those of others."""

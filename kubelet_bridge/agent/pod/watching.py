@@ -73,6 +73,9 @@ class Watcher:
                 log.warning("the log of %s (%d) has not been read to its end", name, run.attempt)
             message = await self._message(name, run, over)
             state.record(name, ended(state.memory.of(name), run, over, message))
+        except Exception:
+            log.exception("following %s (%d) failed", name, run.attempt)
+            raise
         finally:
             self._watches.pop(run.id, None)
 

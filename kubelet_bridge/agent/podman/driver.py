@@ -53,6 +53,12 @@ class PodmanDriver:
     async def runs(self) -> list[Run]:
         """As in ``Driver``. A container that was made and never started is no run."""
         await self._service.ensure()
+        try:
+            return await self._known()
+        except (ApiError, OSError) as error:
+            raise RunError("RuntimeError", f"podman does not tell its containers: {error}") from error
+
+    async def _known(self) -> list[Run]:
         query = {"all": "true", "filters": f'{{"label":["{LABEL}pod-uid"]}}'}
         listed = await self._client.call("GET", "/containers/json", query) or []
         known = []

@@ -9,7 +9,8 @@ from tests.support.pods import pod
 @pytest.mark.parametrize(
     ("text", "quoted"),
     [
-        ("plain", '"plain"'), ('a"b\\c', r'"a\"b\\c"'), ("line\nbreak\t", r'"line\nbreak\t"'), ("\x01\x7f", r'"\x01\x7f"'),
+        ("plain", '"plain"'),
+        ('a"b\\c', r'"a\"b\\c"'), ("line\nbreak\t", r'"line\nbreak\t"'), ("\x01\x7f", r'"\x01\x7f"'),
         ("é世", '"é世"'), ("\u200b\U000e0001", r'"\u200b\U000e0001"'),
     ],
 )  # fmt: skip

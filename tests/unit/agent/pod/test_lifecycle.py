@@ -412,3 +412,13 @@ async def test_agent_restart_touches_nothing_and_notices_what_happened(world: Wo
         said = world.container("b")
         assert (said.restart_count, said.last_terminated.exit_code) == (1, 5)
         assert world.container("a").ready
+
+
+async def test_nothing_starts_before_it_is_known_what_runs(world: World) -> None:
+    world.machine.silent = RunError("RuntimeError", "podman does not answer")
+    async with world.agent(manifest("a")):
+        await world.clock.advance(15)
+        assert world.machine.alive() == []
+        world.machine.silent = None
+        await world.clock.advance(15)
+        assert world.machine.alive() == ["a"]

@@ -68,6 +68,7 @@ class Machine:
         self.images: dict[str, RunError] = {}  # that cannot be pulled
         self.broken: dict[str, RunError] = {}  # containers that cannot be started
         self.volumes: RunError | None = None
+        self.silent: RunError | None = None
         self.runs: dict[str, Run] = {}
         self.journal: list[str] = []
         self._ends: dict[str, asyncio.Task[None]] = {}
@@ -135,6 +136,8 @@ class FakeDriver:
             raise self._machine.volumes
 
     async def runs(self) -> list[Run]:
+        if self._machine.silent is not None:
+            raise self._machine.silent
         return list(self._machine.runs.values())
 
     async def image(
