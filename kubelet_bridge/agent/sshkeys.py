@@ -89,6 +89,7 @@ def _open_directory(home: int, user: pwd.struct_passwd, *, make: bool) -> int | 
         if not make:
             return None
         os.mkdir(".ssh", 0o700, dir_fd=home)
+        os.chown(".ssh", user.pw_uid, user.pw_gid, dir_fd=home, follow_symlinks=False)
         directory = os.open(".ssh", _DIRECTORY, dir_fd=home)
     except OSError as error:
         raise KeysRefused(f"{user.pw_dir}/.ssh is not a directory of the user's: {error.strerror}") from error

@@ -120,7 +120,7 @@ class GuestSide:
             async with asyncio.TaskGroup() as group:
                 group.create_task(server.run(), name="guests: gRPC")
                 group.create_task(file_server.run(), name="guests: files")
-                group.create_task(self._keep_valid(file_server), name="guests: certificate")
+                group.create_task(self._keep_valid(server, file_server), name="guests: certificate")
 
     async def _servers(self) -> tuple[GuestServer, FileServer]:
         if self._registry is None or self._bundle is None:
@@ -138,11 +138,12 @@ class GuestSide:
         )  # fmt: skip
         return server, file_server
 
-    async def _keep_valid(self, file_server: FileServer) -> None:
+    async def _keep_valid(self, server: GuestServer, file_server: FileServer) -> None:
         async def renew() -> None:
             if self._current().due(datetime.now(UTC)):
                 await self._renew()
                 await file_server.renew()
+                await server.renew()
                 log.info("guests are served with a new certificate")
 
         await every(_RENEW_EVERY, renew, jitter=0.1, tolerate=(OSError,))

@@ -70,10 +70,10 @@ async def _page(url: str) -> str:
         Terminal: nothing, or an error.
     """
     try:
-        async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=_PAGE_SECONDS)) as http:
-            async with http.get(url) as answer:
-                answer.raise_for_status()
-                return await answer.text()
+        limit = aiohttp.ClientTimeout(total=_PAGE_SECONDS)
+        async with aiohttp.ClientSession(timeout=limit) as http, http.get(url) as answer:
+            answer.raise_for_status()
+            return await answer.text()
     except (aiohttp.ClientError, TimeoutError) as error:
         raise Terminal(f"{url} does not answer: {error}") from error
 

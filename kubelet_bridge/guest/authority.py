@@ -23,8 +23,8 @@ from kubelet_bridge.model.guesttoken import SERVER_NAME
 
 KEY_BYTES = 32
 CA_LIFETIME = timedelta(days=3650)
-SERVER_LIFETIME = timedelta(days=30)
-RENEW_BEFORE = timedelta(days=10)
+SERVER_LIFETIME = timedelta(days=365)
+RENEW_BEFORE = timedelta(days=30)
 _BACKDATED = timedelta(days=1)  # a guest's clock may be wrong until it has found a time server
 _NODE_KEY, _CERTIFICATE, _PRIVATE_KEY = "node.key", "ca.crt", "ca.key"
 

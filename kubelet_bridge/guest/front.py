@@ -158,6 +158,7 @@ class Front:
         target: the Unix socket of the server behind.
 
     Attributes:
+        target: likewise, of connections that begin from now on.
         port: the one we listen on, known once entered (0 lets the kernel choose).
     """
 
@@ -165,7 +166,7 @@ class Front:
         self, host: str, port: int, target: Path, limits: FrontLimits, clock: Clock, counters: Counters
     ) -> None:
         self.host, self.port = host, port
-        self._target, self._limits, self._clock, self._counters = target, limits, clock, counters
+        self.target, self._limits, self._clock, self._counters = target, limits, clock, counters
         self._accepted = Buckets(limits.accepted, clock)
         self._connections: dict[str, Connection] = {}
         self._unproven: Counter[str] = Counter()
@@ -240,7 +241,7 @@ class Front:
         try:
             inner.setblocking(False)
             inner.bind(f"\0{connection.name}")
-            await loop.sock_connect(inner, str(self._target))
+            await loop.sock_connect(inner, str(self.target))
             await loop.create_connection(lambda: connection.inside, sock=inner)
             await loop.connect_accepted_socket(lambda: connection.outside, accepted)
         except OSError as error:

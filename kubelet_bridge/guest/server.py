@@ -36,7 +36,7 @@ class GuestServer:
     """An async context manager that listens; ``run`` accepts.
 
     Args:
-        certificate: what new connections are to be served with, asked at each handshake, on gRPC's own threads.
+        certificate: what new connections are to be served with, asked at the start and by ``renew``.
     """
 
     def __init__(
@@ -47,10 +47,10 @@ class GuestServer:
         self._registry, self._certificate, self._counters = registry, certificate, counters
         self._limits, self._grace = limits or SessionLimits(), grace
         self._host, self._port, self._clock, self._front_limits = host, port, clock, front_limits or FrontLimits()
-        self._directory: Path | None = None
+        self._directory = Path()
         self._front: Front | None = None
         self._server: grpc.aio.Server | None = None
-        self._calls = 0
+        self._calls = self._served = 0
         self._idle = asyncio.Event()
         self._idle.set()
 
@@ -67,13 +67,10 @@ class GuestServer:
     async def __aenter__(self) -> Self:
         """Listen. Raises ``SettingsError``."""
         self._directory = Path(await asyncio.to_thread(tempfile.mkdtemp, prefix="kubelet-bridge-"))
-        socket_path = self._directory / "grpc"
         self._front = await Front(
-            self._host, self._port, socket_path, self._front_limits, self._clock, self._counters
+            self._host, self._port, self._directory, self._front_limits, self._clock, self._counters
         ).__aenter__()
-        self._server = grpc.aio.server(handlers=(_Method(self._counted),), options=_options(self._limits))
-        self._server.add_secure_port(f"unix:{socket_path}", self._credentials())
-        await self._server.start()
+        self._server = await self._serve(self._front)
         log.info("guests may connect", address=self._host, port=self._front.port)
         return self
 
@@ -86,7 +83,7 @@ class GuestServer:
         await self._idle.wait()
         if self._front is not None:
             await self._front.__aexit__(kind, error, trace)
-        if self._directory is not None:
+        if self._server is not None:
             await asyncio.to_thread(shutil.rmtree, self._directory, ignore_errors=True)
 
     async def run(self) -> None:
@@ -99,14 +96,27 @@ class GuestServer:
             raise RuntimeError("the guest server is not open")
         return self._front
 
-    def _credentials(self) -> grpc.ServerCredentials:
-        """Each new connection is served with the newest certificate."""
+    async def renew(self) -> None:
+        """Serve with the newest certificate. Whoever is connected is asked to come again: a matter of a second.
 
-        def configuration() -> grpc.ServerCertificateConfiguration:
-            newest = self._certificate()
-            return grpc.ssl_server_certificate_configuration([(newest.key, newest.certificate)])
+        gRPC can change certificates under a running server, but crashed (1.85) when many connections begin meanwhile.
+        """
+        former = self._server
+        self._server = await self._serve(self._opened)
+        self._registry.disconnect_all()
+        if former is not None:
+            await former.stop(self._grace)
 
-        return grpc.dynamic_ssl_server_credentials(configuration(), configuration, require_client_authentication=False)
+    async def _serve(self, front: Front) -> grpc.aio.Server:
+        newest = self._certificate()
+        server = grpc.aio.server(handlers=(_Method(self._counted),), options=_options(self._limits))
+        credentials = grpc.ssl_server_credentials([(newest.key, newest.certificate)])
+        self._served += 1
+        target = self._directory / f"grpc-{self._served}"
+        server.add_secure_port(f"unix:{target}", credentials)
+        await server.start()
+        front.target = target
+        return server
 
     async def _counted(self, _requests: Any, context: "_Context") -> None:
         """A call, which has to have ended before the server has."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from typing import Awaitable, Callable
 
+from kubelet_bridge.agent import tasks
 from kubelet_bridge.agent.host import wire
 from kubelet_bridge.agent.threads import in_thread
 from kubelet_bridge.agent.v1 import agent_pb2 as pb
@@ -26,7 +27,7 @@ class Attached:
         self._writer = writer
         self._ended = ended
         self._ends = [pb.CHANNEL_STDOUT, pb.CHANNEL_STDERR]
-        self._let_go = False
+        self._let_go = asyncio.Event()
         self._send(wire.ATTACH)
 
     async def read(self) -> tuple[pb.Channel.ValueType, bytes] | None:
@@ -56,11 +57,17 @@ class Attached:
 
     async def wait(self) -> tuple[int, int]:
         """The container's own exit code; nothing when we have let go of it."""
-        return (0, 0) if self._let_go else await self._ended()
+        ended = tasks.start(_of(self._ended()), "end of a container")
+        released = tasks.start(self._let_go.wait(), "letting go of a container")
+        try:
+            await asyncio.wait({ended, released}, return_when=asyncio.FIRST_COMPLETED)
+            return (0, 0) if self._let_go.is_set() else ended.result()
+        finally:
+            await tasks.end([ended, released])
 
     async def kill(self) -> None:
         """Let go."""
-        self._let_go = True
+        self._let_go.set()
         self._writer.close()
 
     def _send(self, kind: bytes, body: bytes = b"") -> None:
@@ -72,6 +79,10 @@ class Attached:
             await self._writer.drain()
         except OSError:
             pass  # it has ended; reading tells
+
+
+async def _of(ended: Awaitable[tuple[int, int]]) -> tuple[int, int]:
+    return await ended
 
 
 async def connect(path: str) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:

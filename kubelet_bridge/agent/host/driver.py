@@ -76,17 +76,23 @@ class HostDriver:
 
     async def wait(self, run: Run) -> Exit:
         """As in ``driver.Driver``: a shim ends when all is over, so the end of a connection to it is the sign."""
+        while True:
+            await self._until_gone(run)
+            end = await in_thread(self._end, run.id)
+            if end is not None:
+                return end
+
+    async def _until_gone(self, run: Run) -> None:
         try:
             reader, writer = await attached.connect(self._runs.socket(run.id))
         except OSError:
-            return await in_thread(self._end, run.id)
+            return
         try:
             await reader.read()
         except OSError:
             pass
         finally:
             writer.close()
-        return await in_thread(self._end, run.id)
 
     async def stop(self, run: Run, signal: str, grace: float) -> None:
         """As in ``driver.Driver``; the shim keeps the deadline, whatever becomes of the agent."""
@@ -134,7 +140,7 @@ class HostDriver:
             raise RunError(process.CANNOT_RUN, f"container {run.container} is not running") from error
 
         async def ended() -> tuple[int, int]:
-            end = await in_thread(self._end, run.id)
+            end = await self.wait(run)
             return end.exit_code, end.signal
 
         return attached.Attached(reader, writer, ended)
@@ -193,7 +199,11 @@ class HostDriver:
         if self._runs.take_back(run.id) or not self._runs.alive(run.id):
             self._forget(run.id)
 
-    def _end(self, run: str) -> Exit:
+    def _end(self, run: str) -> Exit | None:
+        """None while a shim watches it: only one that has gone without a word has lost its run."""
+        end = self._runs.exit(run)
+        if end is not None or self._runs.alive(run):
+            return end
         return self._runs.exit(run) or self._runs.lost(run)
 
     def _forget(self, run: str) -> None:

@@ -6,7 +6,7 @@ Nothing here runs in the agent; nothing here depends on anything but the files b
 from __future__ import annotations
 
 import pkgutil
-from typing import Dict, NamedTuple
+from typing import NamedTuple
 
 INSTALLER_PATH = "/etc/kubelet-bridge/install.sh"
 """Where cloud-init puts the installer, and what it then runs with ``sh``."""

@@ -9,6 +9,7 @@ from kubelet_bridge.agent.driver import Driver, Run, RunError
 from kubelet_bridge.agent.probing import commands, grpc, http
 from kubelet_bridge.agent.probing.addresses import own_address
 from kubelet_bridge.agent.probing.result import OUTPUT_BYTES, Result, failed, passed, unknown
+from kubelet_bridge.agent.reasons import reason
 from kubelet_bridge.agent.v1 import agent_pb2 as pb
 
 
@@ -68,7 +69,7 @@ async def _tcp(host: str, port: int) -> Result:
     try:
         _, writer = await asyncio.open_connection(host, port)
     except OSError as error:
-        return failed(f"dial tcp {_address(host, port)}: connect: {(error.strerror or str(error)).lower()}")
+        return failed(f"dial tcp {_address(host, port)}: connect: {reason(error)}")
     writer.close()
     return passed()
 

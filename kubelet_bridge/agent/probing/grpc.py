@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from kubelet_bridge.agent.probing.http import USER_AGENT
 from kubelet_bridge.agent.probing.result import Result, failed, passed, unknown
+from kubelet_bridge.agent.reasons import reason
 
 if TYPE_CHECKING:
     from h2.connection import H2Connection
@@ -34,7 +35,7 @@ async def check(host: str, port: int, service: str) -> Result:
     try:
         reader, writer = await asyncio.open_connection(host, port)
     except OSError as error:
-        why = (error.strerror or str(error)).lower()
+        why = reason(error)
         return failed(f'error: failed to connect service at "{address}": dial tcp {address}: connect: {why}')
     try:
         answer = await _ask(reader, writer, address, service)

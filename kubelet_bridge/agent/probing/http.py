@@ -8,6 +8,7 @@ from typing import NamedTuple
 from urllib.parse import quote, urljoin, urlsplit
 
 from kubelet_bridge.agent.probing.result import OUTPUT_BYTES, Result, failed, passed
+from kubelet_bridge.agent.reasons import reason
 from kubelet_bridge.agent.v1 import agent_pb2 as pb
 
 USER_AGENT = "kube-probe/1.36"
@@ -72,13 +73,13 @@ async def fetch(url: str, headers: list[tuple[str, str]]) -> Answer:
     try:
         reader, writer = await asyncio.open_connection(host, port, ssl=context, limit=_HEAD_BYTES)
     except OSError as error:
-        raise HttpError(f"dial tcp {parts.netloc}: connect: {_reason(error)}") from error
+        raise HttpError(f"dial tcp {parts.netloc}: connect: {reason(error)}") from error
     try:
         writer.write(request(parts.netloc, parts.path, parts.query, headers))
         await writer.drain()
         return await _answer(reader)
     except OSError as error:
-        raise HttpError(f"read tcp {parts.netloc}: {_reason(error)}") from error
+        raise HttpError(f"read tcp {parts.netloc}: {reason(error)}") from error
     except (asyncio.IncompleteReadError, asyncio.LimitOverrunError, ValueError) as error:
         raise HttpError(
             "EOF" if isinstance(error, asyncio.IncompleteReadError) else "malformed HTTP response"
@@ -144,10 +145,6 @@ def _unverified() -> ssl.SSLContext:
     context.check_hostname = False
     context.verify_mode = ssl.CERT_NONE
     return context
-
-
-def _reason(error: OSError) -> str:
-    return (error.strerror or str(error)).lower()
 
 
 def _flat(text: str) -> str:

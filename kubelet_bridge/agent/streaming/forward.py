@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 
+from kubelet_bridge.agent.reasons import reason
 from kubelet_bridge.agent.v1 import agent_pb2 as pb
 
 CHUNK = 64 * 1024
@@ -88,7 +89,7 @@ async def connect(port: int) -> Forward:
         except asyncio.TimeoutError:  # noqa: PERF203 - two addresses
             failed.append(f"dial tcp {address}:{port}: i/o timeout")
         except OSError as error:
-            failed.append(f"dial tcp {address}:{port}: {(error.strerror or str(error)).lower()}")
+            failed.append(f"dial tcp {address}:{port}: {reason(error)}")
     raise CannotConnect(f"failed to connect to localhost:{port} inside the guest: {', '.join(failed)}")
 
 

@@ -156,3 +156,14 @@ async def test_a_forgotten_pod(node: Node) -> None:
                 await late.introduce(given, boot=boot)
             status = grpc.StatusCode.PERMISSION_DENIED if boot else grpc.StatusCode.UNAUTHENTICATED
             assert await late.refusal() == status
+
+
+async def test_a_new_certificate_is_taken_up_while_serving(node: Node) -> None:
+    key = pod_key("web")
+    node.registry.expect(key, boot="vmi-1")
+    async with node.agent(key) as agent:
+        token = await agent.settle(node)
+        await node.server.renew()
+        assert await agent.refusal() == grpc.StatusCode.UNAVAILABLE
+    async with node.agent(key) as agent:
+        await agent.introduce(token, boot=False)

@@ -19,7 +19,7 @@ class Bridge:
     def __init__(self, paths: Paths) -> None:
         self.driver = HostDriver(paths, systemd=False)
         self.said: list[pb.GuestMessage] = []
-        self.output: dict[tuple[int, int], bytes] = defaultdict(bytes)
+        self.output: dict[tuple[int, int], bytearray] = defaultdict(bytearray)
         self.granted: dict[int, int] = defaultdict(int)
         self.closed: dict[int, pb.StreamClosed] = {}
         self.grants = True

@@ -25,7 +25,7 @@ async def test_half_close_and_grants(bridge: Bridge) -> None:
     await bridge.exec(1, "sha1sum", stdin=True)
     data = b"x" * 70_000
     for _ in range(3):
-        await bridge.tell(stream_data=pb.StreamData(id=1, channel=pb.CHANNEL_STDIN, data=data[:WINDOW]))
+        await bridge.tell(stream_data=pb.StreamData(id=1, channel=pb.CHANNEL_STDIN, data=data))
         want = bridge.granted[1] + len(data)
         await bridge.until(lambda want=want: bridge.granted[1] >= want)
     await bridge.tell(stream_data=pb.StreamData(id=1, channel=pb.CHANNEL_STDIN, end=True))
@@ -73,6 +73,7 @@ async def test_close_ends_the_process(bridge: Bridge, monkeypatch: pytest.Monkey
     await bridge.tell(stream_close=pb.StreamClose(id=1))
     await bridge.tell(stream_close=pb.StreamClose(id=2))
     assert ((await bridge.end_of(1)).signal, (await bridge.end_of(2)).signal) == (9, 1)
+    await bridge.streams.close()
     assert bridge.streams.count == 0
 
 

@@ -40,6 +40,7 @@ class Machine:
     def __init__(self, directory: Path, file: Path) -> None:
         self.directory = directory
         self.file = file
+        self.said = directory / "said"
         self._processes: list[asyncio.subprocess.Process] = []
 
     def write_seed(self, seed: Seed) -> None:
@@ -58,10 +59,11 @@ class Machine:
 
     async def start(self, command: str = "run", *arguments: str) -> asyncio.subprocess.Process:
         places = ["--config", "agent.json", "--state", "state", "--run", "run"]
-        process = await asyncio.create_subprocess_exec(
-            sys.executable, "-I", "-S", str(self.file), command, *places, *arguments,
-            cwd=self.directory, stderr=asyncio.subprocess.PIPE, stdin=asyncio.subprocess.DEVNULL,
-        )  # fmt: skip
+        with self.said.open("ab") as said:  # not a pipe: containers outlive the agent, and hold it open
+            process = await asyncio.create_subprocess_exec(
+                sys.executable, "-I", "-S", str(self.file), command, *places, *arguments,
+                cwd=self.directory, stderr=said, stdin=asyncio.subprocess.DEVNULL,
+            )  # fmt: skip
         self._processes.append(process)
         return process
 
@@ -69,7 +71,7 @@ class Machine:
         for process in self._processes:
             with contextlib.suppress(ProcessLookupError):
                 process.kill()
-            await process.communicate()
+            await process.wait()
 
 
 @pytest.fixture

@@ -42,9 +42,11 @@ def test_something_else_is_not_taken_for_an_agent(tmp_path: Path) -> None:
 async def test_without_a_seed_it_says_so_in_one_line(machine: Machine) -> None:
     (machine.directory / "agent.json").unlink()
     process = await machine.start()
-    _, said = await process.communicate()
-    assert process.returncode == 2
-    assert said.decode().strip() == f"{machine.directory}/agent.json does not exist: this machine was not started by a bridge"
+    assert await process.wait() == 2
+    assert (
+        machine.said.read_text().strip()
+        == f"{machine.directory}/agent.json does not exist: this machine was not started by a bridge"
+    )
 
 
 def manifest(*command: str) -> pb.PodManifest:
@@ -75,7 +77,7 @@ async def test_a_whole_life(bridge: GuestBridge, machine: Machine, built: Bundle
     running = await reported(stream, "running")
 
     agent.kill()  # and nothing happens to the container
-    await agent.communicate()
+    await agent.wait()
     agent = await machine.start()
     stream = await bridge.streams.get()
     assert stream.hello.token_kind == pb.TOKEN_KIND_SESSION
