@@ -60,7 +60,8 @@ def boot(
     console.write_bytes(b"")
     began = time.monotonic()
     machine = subprocess.Popen([
-        "qemu-system-x86_64", "-machine", "q35", *arguments, "-smp", "2", "-m", "1024", "-nodefaults", "-display", "none",
+        "qemu-system-x86_64", "-machine", "q35", *arguments, "-smp", "2", "-m", "1024", "-nodefaults",
+        "-display", "none",
         "-drive", f"file={overlay},if=none,id=root,cache=unsafe", "-device", "virtio-blk-pci,drive=root,bootindex=1",
         "-drive", f"file={iso},if=none,id=seed,format=raw,readonly=on", "-device", "virtio-blk-pci,drive=seed",
         "-netdev", "user,id=net", "-device", "virtio-net-pci,netdev=net", "-device", "virtio-rng-pci",
@@ -102,9 +103,8 @@ def main() -> None:
     for stage in ("console", "agent connected"):
         times = sorted(found[stage] for found in boots if stage in found)
         if times:
-            print(
-                f"  {stage:16} min {times[0]:6.2f} s   median {statistics.median(times):6.2f} s   max {times[-1]:6.2f} s"
-            )
+            middle = statistics.median(times)
+            print(f"  {stage:16} min {times[0]:6.2f} s   median {middle:6.2f} s   max {times[-1]:6.2f} s")
 
 
 if __name__ == "__main__":

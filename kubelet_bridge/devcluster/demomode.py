@@ -66,7 +66,7 @@ def choose(cache: Path, progress: Progress) -> HostMode:
 
 
 def look(cache: Path) -> Machine:
-    """This machine."""
+    """Measure the machine we are on."""
     lacking = sorted({*tools.missing(), *programs.missing(), *registry.missing()})
     available = re.search(r"^MemAvailable:\s+(\d+) kB", Path("/proc/meminfo").read_text(), re.MULTILINE)
     there = next(path for path in (cache, *cache.parents) if path.exists())
