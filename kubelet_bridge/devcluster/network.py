@@ -15,6 +15,7 @@ from collections.abc import Iterable
 
 import msgspec
 
+from kubelet_bridge.devcluster.reserved import reserved
 from kubelet_bridge.errors import Terminal
 
 LOOPBACK = "lo"
@@ -53,7 +54,7 @@ def choose(seed: str) -> Addresses:
         return _loopback(seed, "not root")
     if shutil.which("ip") is None:
         return _loopback(seed, "there is no `ip`; install iproute2")
-    cidr = free_range(seed, _routed_networks())
+    cidr = free_range(seed, [*_routed_networks(), *reserved()])
     try:
         prepare(cidr)
     except Terminal as error:
@@ -62,7 +63,7 @@ def choose(seed: str) -> Addresses:
 
 
 def free_range(seed: str, used: Iterable[ipaddress.IPv4Network]) -> str:
-    """The range ``seed`` hashes to, or the next that no route touches.
+    """The range ``seed`` hashes to, or the next that touches nothing ``used``.
 
     Raises:
         Terminal: every one is in use.
