@@ -52,7 +52,7 @@ async def guest(place: Guest) -> AsyncIterator[Guest]:
 def processes_with(word: str) -> list[int]:
     """Those with this word in their command line."""
     found = []
-    for pid in [int(name) for name in os.listdir("/proc") if name.isdigit()]:
+    for pid in [int(one.name) for one in Path("/proc").iterdir() if one.name.isdigit()]:
         try:
             if word.encode() in Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0"):
                 found.append(pid)
