@@ -147,7 +147,7 @@ async def _kill_up_at(cluster: DevCluster, component: str) -> None:
         "--hosts", "0", stderr=asyncio.subprocess.DEVNULL,
     )  # fmt: skip
     record = processes.record_file(cluster.layout, component)
-    while not record.exists() and process.returncode is None:  # noqa: ASYNC110 - another process writes it
+    while not record.exists() and process.returncode is None:
         await asyncio.sleep(0.02)
     process.kill()
     await process.wait()

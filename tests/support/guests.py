@@ -36,7 +36,7 @@ def pod_key(name: str) -> PodKey:
 async def soon(check: Callable[[], bool], what: str, *, seconds: float = 10.0) -> None:
     try:
         async with asyncio.timeout(seconds):
-            while not check():  # noqa: ASYNC110 - what is waited for has no event
+            while not check():
                 await asyncio.sleep(0.01)
     except TimeoutError:
         raise AssertionError(f"not within {seconds:.0f} s: {what}") from None

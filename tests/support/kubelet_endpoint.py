@@ -80,7 +80,7 @@ class World:
     async def connections(self, number: int) -> None:
         """Wait until the server holds that many."""
         assert self.server is not None
-        while len(self.server._connections) != number:  # noqa: ASYNC110 - nothing tells
+        while len(self.server._connections) != number:
             await asyncio.sleep(0.001)
 
     def url(self, path: str) -> str:

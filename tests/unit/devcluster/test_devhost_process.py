@@ -105,7 +105,7 @@ class World:
 
     async def boots(self, count: int) -> list[list[str]]:
         """The same, when there have been so many."""
-        while len(found := self.booted()) < count:  # noqa: ASYNC110 - another process's doing
+        while len(found := self.booted()) < count:
             await asyncio.sleep(0.02)
         return found
 

@@ -65,7 +65,7 @@ class Subject:
 
     async def until(self, check: Callable[[], object]) -> None:
         async with asyncio.timeout(10):
-            while not check():  # noqa: ASYNC110 - the loop under test has no event for it
+            while not check():
                 await asyncio.sleep(0.01)
 
     def made(self) -> set[str]:

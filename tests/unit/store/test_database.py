@@ -26,7 +26,7 @@ def put(nonce: object, filler: str = "x") -> Change:
 
 async def recovered(database: Database) -> None:
     """Wait for the probe that the writer sends by itself."""
-    while not database.healthy:  # noqa: ASYNC110
+    while not database.healthy:
         await asyncio.sleep(0.01)
 
 

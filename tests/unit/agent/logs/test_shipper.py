@@ -229,6 +229,6 @@ async def test_logs_of_former_runs_go_when_they_have_arrived_and_the_last_stays(
         shipper.follow("app", attempt, str(path))
         await shipper.ended("app", attempt)
         await guest.bridge.until("app", attempt, b"no end")
-    while paths[0].exists() or paths[1].exists():  # noqa: ASYNC110 - files tell nobody
+    while paths[0].exists() or paths[1].exists():
         await asyncio.sleep(0.02)
     assert paths[2].exists()

@@ -380,7 +380,7 @@ async def test_message_falls_back_to_the_log_on_error(world: World, tmp_path: Pa
     async with world.agent(manifest(containers=(fallback,), policy=pb.RESTART_POLICY_NEVER)):
         world.machine.end(run.id, 1)
         await world.clock.advance(5)
-        while not world.report.finished:  # noqa: ASYNC110 - the log is read in a thread
+        while not world.report.finished:
             await asyncio.sleep(0.01)
         assert world.container("a").terminated.message == "out of paper\n"
 

@@ -43,7 +43,7 @@ async def server(tmp_path: Path) -> AsyncIterator[Server]:
     listener = await asyncio.start_unix_server(served.handle, str(tmp_path / "podman.sock"))
     async with listener:
         yield served
-        while served.handled < len(served.requests):  # noqa: ASYNC110 - a handler outlives its client for a moment
+        while served.handled < len(served.requests):
             await asyncio.sleep(0)
 
 
