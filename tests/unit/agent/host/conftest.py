@@ -1,6 +1,7 @@
 import os
 import signal
-from collections.abc import AsyncIterator
+import tempfile
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 import pytest
@@ -36,6 +37,14 @@ class Guest:
         for run in await self.driver.runs():
             if run.exit is None:
                 await self.driver.stop(run, "SIGKILL", 0)
+
+
+@pytest.fixture
+def public() -> Iterator[Path]:
+    """A directory that any user may enter; pytest's own are root's alone."""
+    with tempfile.TemporaryDirectory() as made:
+        Path(made).chmod(0o755)
+        yield Path(made)
 
 
 @pytest.fixture

@@ -73,22 +73,19 @@ async def test_run_as_non_root_is_refused_for_root(guest: Guest) -> None:
     assert await guest.driver.runs() == []
 
 
-async def test_streams_environment_directory_and_user(guest: Guest, tmp_path: Path) -> None:
-    tmp_path.chmod(0o755)
-    for parent in tmp_path.parents[:3]:
-        parent.chmod(0o755)
+async def test_streams_environment_directory_and_user(guest: Guest, public: Path) -> None:
     run = await guest.start(
         "sh",
         "-c",
         'echo "$NAME in $PWD as $(id -u):$(id -g) $(id -G)"; echo $SECRET >&2; env | grep -c . ; umask',
-        working_dir=str(tmp_path),
+        working_dir=str(public),
         env=[pb.EnvVar(name="NAME", value="a b"), pb.EnvVar(name="SECRET", value="s")],
         security=pb.Security(run_as_user=4321, run_as_group=4322),
     )
     guest.manifest.security.supplemental_groups.append(7)
     await guest.driver.wait(run)
     lines = output(run.log_path)
-    assert (b"stdout", f"a b in {tmp_path} as 4321:4322 4322".encode()) in lines
+    assert (b"stdout", f"a b in {public} as 4321:4322 4322".encode()) in lines
     assert (b"stderr", b"s") in lines
     assert (b"stdout", b"0022") in lines
     assert not list(guest.paths.run.rglob("*.spec")), "the order with its secrets stays nowhere"
