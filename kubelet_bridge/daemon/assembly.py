@@ -126,7 +126,7 @@ class Assembly:
             Part(name="lease", run=self._hold_lease),
             Part(name="watches", run=self._watch),
             Part(name="events", run=self.events.run),
-            Part(name="guest logs", open=lambda: self.guestside.logs),
+            Part(name="guest logs", open=lambda: self.guestside.logs, run=self.guestside.logs.run),
             Part(name="guests", run=self.guestside.run),
             Part(name="KubeVirt", run=self._attend_kubevirt),
             Part(name="corridor", run=self._corridor),

@@ -26,6 +26,7 @@ RECORD_BYTES = 16 * 1024
 _TAIL_BYTES = 2 * RECORD_BYTES
 _LARGEST = 2**63 - 1
 _WRITTEN = failpoints.declare("guest.logs.written")
+_ROTATED = failpoints.declare("guest.logs.rotated")
 
 
 class LogLine(msgspec.Struct, frozen=True):
@@ -59,16 +60,23 @@ def decode(line: bytes) -> LogLine:
 
 
 class LogFile:
-    """Appends to the log of one run. Raises ``OSError``; it must then be closed and opened again."""
+    """Appends to the log of one run. Raises ``OSError``; it must then be closed and opened again.
+
+    Attributes:
+        size: bytes in the file that is written to.
+        position: of the last record.
+        begun: how often another file was begun.
+    """
 
     def __init__(self, path: Path, *, segment_bytes: int = SEGMENT_BYTES) -> None:
         self.path = path
         self._segment_bytes = segment_bytes
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        self.begun = 0
         self._file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         try:
-            self._size = _mend(self._file)
-            self.position = _last_position(self._file, self._size) or _last_rotated(path)
+            self.size = _mend(self._file)
+            self.position = _last_position(self._file, self.size) or _last_rotated(path)
         except BaseException:
             self.close()
             raise
@@ -82,10 +90,10 @@ class LogFile:
                 position = record.position
         written = sum(map(len, lines))
         if lines:
-            if self._size and self._size + written > self._segment_bytes:
+            if self.size and self.size + written > self._segment_bytes:
                 self._rotate()
             _write_all(self._file, b"".join(lines))
-            self._size += written
+            self.size += written
             self.position = position
             _WRITTEN.hit()
         return written
@@ -95,12 +103,15 @@ class LogFile:
         os.close(self._file)
 
     def _rotate(self) -> None:
+        """The full file is on the disk before another is begun: a gap between the two would pass for delivered."""
         first = decode(_first_line(self._file)).position
         os.fsync(self._file)
         self.path.replace(self.path.with_name(f"{self.path.name}.{first:020}"))
+        _ROTATED.hit()
         fresh = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
         os.close(self._file)
-        self._file, self._size = fresh, 0
+        self._file, self.size = fresh, 0
+        self.begun += 1
 
 
 def segments(directory: Path, attempt: int) -> list[Path]:
@@ -163,26 +174,45 @@ def _last_rotated(path: Path) -> int:
         os.close(file)
 
 
+def cut(path: Path, size: int) -> None:
+    """Make the file at most so large; one that is gone is no error."""
+    try:
+        if path.stat().st_size > size:
+            os.truncate(path, size)
+    except FileNotFoundError:
+        pass
+
+
 def _mend(file: int) -> int:
-    """Cut off a torn line at the end; the size that is left."""
+    """Cut off what a crash has left at the end and is no whole line of ours; the size that is left."""
     size = os.fstat(file).st_size
-    start = max(0, size - _TAIL_BYTES)
-    tail = os.pread(file, size - start, start)
-    whole = start + tail.rfind(b"\n") + 1 if b"\n" in tail else 0
-    if whole != size:
-        os.ftruncate(file, whole)
-    os.lseek(file, whole, os.SEEK_SET)
-    return whole
+    _, end = _last_line(file, size)
+    if end != size:
+        os.ftruncate(file, end)
+    os.lseek(file, end, os.SEEK_SET)
+    return end
 
 
 def _last_position(file: int, size: int) -> int:
-    start = max(0, size - 2 * _TAIL_BYTES)
-    whole, newline, _torn = os.pread(file, size - start, start).rpartition(b"\n")
-    last = whole.rpartition(b"\n")[2]
-    try:
-        return decode(last).position if newline else 0
-    except (ValueError, OverflowError):
-        return 0
+    line, _ = _last_line(file, size)
+    return line.position if line is not None else 0
+
+
+def _last_line(file: int, size: int) -> tuple[LogLine | None, int]:
+    """The last whole line of ours, and where it ends: after a crash of the machine zeros may follow, however many."""
+    end = size
+    while end > 0:
+        start = max(0, end - _TAIL_BYTES)
+        lines_ = os.pread(file, end - start, start).split(b"\n")
+        offset = end - len(lines_.pop())  # behind the last newline
+        while len(lines_) > (start > 0):  # the first may have begun before ``start``
+            line = lines_.pop()
+            try:
+                return decode(line), offset
+            except (ValueError, OverflowError):
+                offset -= len(line) + 1
+        end = offset if offset < end else start
+    return None, 0
 
 
 def _first_line(file: int) -> bytes:

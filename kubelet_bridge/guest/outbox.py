@@ -8,6 +8,9 @@ from typing import NamedTuple
 from kubelet_bridge.agent.v1 import agent_pb2 as pb
 from kubelet_bridge.errors import Transient
 
+_OVERHEAD = 512
+"""What a message costs beside its bytes: many small ones must not cost more than a few large ones."""
+
 
 def disconnected() -> Transient:
     """The error for whoever wants something of a guest that is not there."""
@@ -43,7 +46,7 @@ class Outbox:
             self._serial += 1
             key = self._serial
         former = self._waiting.get(key)
-        size = message.ByteSize()
+        size = message.ByteSize() + _OVERHEAD
         self._size += size - (former.size if former else 0)
         self._waiting[key] = _Waiting(message, size)
         self._note()
@@ -53,8 +56,8 @@ class Outbox:
         waiting = self._waiting.get(key)
         return None if waiting is None else waiting.message
 
-    async def send(self, message: pb.BridgeMessage) -> None:
-        """Put it behind the others once there is room.
+    async def send(self, message: pb.BridgeMessage, *, key: Hashable = None) -> None:
+        """Put it behind the others, or in the place of its predecessor, once there is room.
 
         Raises:
             Transient: the guest is gone.
@@ -64,7 +67,7 @@ class Outbox:
             await self._room.wait()
         if self._closed:
             raise disconnected()
-        self.post(message)
+        self.post(message, key=key)
 
     async def get(self) -> pb.BridgeMessage:
         """The next to be sent."""

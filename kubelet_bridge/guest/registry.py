@@ -14,6 +14,7 @@ from kubelet_bridge.agent.v1 import agent_pb2 as pb
 from kubelet_bridge.aio import failpoints
 from kubelet_bridge.errors import Transient
 from kubelet_bridge.guest import convert
+from kubelet_bridge.guest.ending import Status
 from kubelet_bridge.guest.handshake import (
     PROTOCOL_VERSION,
     Known,
@@ -30,7 +31,7 @@ from kubelet_bridge.guest.handshake import (
 from kubelet_bridge.guest.limits import Buckets
 from kubelet_bridge.guest.ports import Enqueue, Records
 from kubelet_bridge.guest.record import RecordKeeper
-from kubelet_bridge.guest.session import GuestSession, Parts, Status
+from kubelet_bridge.guest.session import GuestSession, Parts
 from kubelet_bridge.model import guesttoken
 from kubelet_bridge.model.guest import Guest, GuestFacts
 from kubelet_bridge.model.guestrecord import GuestRecord
@@ -205,7 +206,7 @@ class GuestRegistry:
                 await self._hand_out(hello, entry, guesttoken.token_hash(token))
             elif decided.promote:
                 await entry.record.edit(lambda record: confirmed(record, decided.session_hash))
-            logs = await self._parts.logs.positions(uid)
+            logs = await self._logs(uid)
         except Transient as error:
             raise NotWelcome(Refused(Refusal.UNAVAILABLE, "the bridge's disk takes no writes", "disk")) from error
         if self._entries.get(uid) is not entry or uid in self._gone:  # forgotten while we waited
@@ -216,6 +217,12 @@ class GuestRegistry:
             session.trust()
         self._replace(entry, session)
         return session
+
+    async def _logs(self, uid: str) -> list[pb.LogAck]:
+        """What an earlier bridge wrote may not be on the disk, and the guest forgets what it is told has arrived."""
+        positions = await self._parts.logs.positions(uid)
+        await self._parts.logs.kept(uid)
+        return positions
 
     def _decide(self, hello: pb.Hello) -> Welcomed:
         entry = self._entries.get(hello.pod_uid)

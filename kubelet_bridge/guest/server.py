@@ -14,12 +14,12 @@ from google.protobuf.message import DecodeError
 
 from kubelet_bridge.agent.v1 import agent_pb2 as pb
 from kubelet_bridge.guest.authority import ServerCertificate
+from kubelet_bridge.guest.ending import SessionEnd, Status
 from kubelet_bridge.guest.front import Connection, Front
 from kubelet_bridge.guest.handshake import Refusal, Refused
 from kubelet_bridge.guest.limits import FrontLimits, SessionLimits
 from kubelet_bridge.guest.ports import Counters
 from kubelet_bridge.guest.registry import GuestRegistry, NotWelcome
-from kubelet_bridge.guest.session import SessionEnd, Status
 
 if TYPE_CHECKING:  # they are generic in the stubs only
     _Context = grpc.aio.ServicerContext[bytes, bytes]

@@ -4,7 +4,6 @@ import asyncio
 from collections import deque
 from collections.abc import Callable, Sequence
 from datetime import datetime
-from enum import StrEnum
 from typing import Protocol
 
 import msgspec
@@ -14,6 +13,7 @@ from google.protobuf.message import DecodeError
 from kubelet_bridge.agent.v1 import agent_pb2 as pb
 from kubelet_bridge.errors import Transient
 from kubelet_bridge.guest import convert
+from kubelet_bridge.guest.ending import Overrun, SessionEnd, Status
 from kubelet_bridge.guest.handshake import confirmed
 from kubelet_bridge.guest.limits import SessionLimits, TokenBucket
 from kubelet_bridge.guest.logpump import LogPump
@@ -24,32 +24,15 @@ from kubelet_bridge.guest.ports import Counters, ManifestSource, RecordEvent
 from kubelet_bridge.guest.record import RecordKeeper
 from kubelet_bridge.guest.reports import ReportKeeper
 from kubelet_bridge.guest.requests import Requests
-from kubelet_bridge.guest.streams import GuestStream, Overrun, StreamTable
+from kubelet_bridge.guest.streams import GuestStream, StreamTable
 from kubelet_bridge.model.guest import GuestFacts
 from kubelet_bridge.model.meta import PodKey
 
 log = structlog.get_logger(__name__)
 
+_RECORD_COST = 64
+"""Bytes that a log record counts for beside its own: the shortest take longest to write."""
 _STREAM_BODIES = frozenset({"stream_data", "stream_window", "stream_closed"})
-
-
-class Status(StrEnum):
-    """With which gRPC status a stream ends."""
-
-    OK = "OK"
-    UNAVAILABLE = "UNAVAILABLE"
-    ALREADY_EXISTS = "ALREADY_EXISTS"
-    INVALID_ARGUMENT = "INVALID_ARGUMENT"
-    PERMISSION_DENIED = "PERMISSION_DENIED"
-    DEADLINE_EXCEEDED = "DEADLINE_EXCEEDED"
-
-
-class SessionEnd(Exception):
-    """The stream is over; ``status`` and ``message`` are what the agent is told."""
-
-    def __init__(self, status: Status, message: str) -> None:
-        super().__init__(message)
-        self.status, self.message = status, message
 
 
 class Wire(Protocol):
@@ -231,7 +214,8 @@ class GuestSession:
             raise SessionEnd(Status.INVALID_ARGUMENT, "not a message of this protocol") from error
         body = message.WhichOneof("body")
         streamed = body in _STREAM_BODIES
-        delay = self._pieces.take() if streamed else max(self._messages.take(), self._bytes.take(len(raw)))
+        cost = len(raw) + _RECORD_COST * len(message.logs.records)
+        delay = self._pieces.take() if streamed else max(self._messages.take(), self._bytes.take(cost))
         try:
             await self._obey(body, message, len(raw))
         except Overrun as error:

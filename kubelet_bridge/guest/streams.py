@@ -10,13 +10,10 @@ import msgspec
 from kubelet_bridge.agent.v1 import agent_pb2 as pb
 from kubelet_bridge.errors import Transient
 from kubelet_bridge.guest.convert import EVENT_LENGTH, clip
+from kubelet_bridge.guest.ending import Overrun
 from kubelet_bridge.guest.outbox import Outbox, disconnected
 
 _CHUNK = 32 * 1024
-
-
-class Overrun(Exception):
-    """The guest sent more than it was granted."""
 
 
 class Chunk(NamedTuple):

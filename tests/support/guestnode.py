@@ -12,11 +12,14 @@ from pathlib import Path
 
 from kubelet_bridge.guest.authority import Authority
 from kubelet_bridge.guest.limits import SessionLimits
+from kubelet_bridge.guest.logdisk import LogLimits
 from kubelet_bridge.store.guests import GuestStore
 from kubelet_bridge.store.standalone import standalone
 from tests.support.guests import Node, pod_key
 
 KEY = pod_key("web")
+LOGS = LogLimits(file_bytes=60, files=1000)
+"""Another file for every few lines, and none dropped."""
 
 
 def authority(directory: Path) -> Authority:
@@ -30,7 +33,7 @@ def authority(directory: Path) -> Authority:
 async def main(directory: Path, made: Authority) -> None:
     async with standalone(directory) as database:
         store = await GuestStore.load(database)
-        async with Node(directory, store, SessionLimits(), made).serving() as node:
+        async with Node(directory, store, SessionLimits(), made, LOGS).serving() as node:
             node.registry.expect(KEY, boot="vmi-1")
             os.write(1, f"{node.port}\n".encode())
             await asyncio.Event().wait()

@@ -14,6 +14,7 @@ from kubelet_bridge.agent.v1 import agent_pb2 as pb
 from kubelet_bridge.errors import Transient
 from kubelet_bridge.guest.authority import Authority
 from kubelet_bridge.guest.limits import FrontLimits, SessionLimits
+from kubelet_bridge.guest.logdisk import LogLimits
 from kubelet_bridge.guest.logs import LogStore
 from kubelet_bridge.guest.ports import Uncounted
 from kubelet_bridge.guest.registry import GuestRegistry
@@ -103,16 +104,16 @@ class Node:
     """The bridge's side: a registry with its server, and what they told the rest of the bridge."""
 
     def __init__(
-        self, directory: Path, records: MemoryRecords | GuestStore, limits: SessionLimits,
-        authority: Authority | None = None,
+        self, directory: Path, records: MemoryRecords | GuestStore, limits: SessionLimits | None = None,
+        authority: Authority | None = None, log_limits: LogLimits | None = None,
     ) -> None:  # fmt: skip
         self.authority = authority or Authority.create("node", now=datetime.now(UTC))
         self.records, self.counters = records, Counted()
         self.enqueued: list[PodKey] = []
         self.events: list[tuple[PodKey, PodEvent]] = []
         self.manifests: dict[str, pb.PodManifest] = {}
-        self.logs = LogStore(directory / "logs")
-        self.limits = limits
+        self.logs = LogStore(directory / "logs", log_limits)
+        self.limits = limits = limits or SessionLimits()
         parts = Parts(
             limits=limits, logs=self.logs, manifest=self._manifest, counters=self.counters, clock=time.monotonic,
             record_event=lambda key, event: self.events.append((key, event)), now=lambda: datetime.now(UTC),
@@ -135,7 +136,7 @@ class Node:
         )  # fmt: skip
         async with self.logs, server:
             self.server, self.port = server, server.port
-            async with running(server.run()):
+            async with running(self.logs.run()), running(server.run()):
                 yield self
 
     def boot_token(self, key: PodKey) -> str:

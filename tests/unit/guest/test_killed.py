@@ -22,6 +22,8 @@ POINTS = [
     "guest.record.commit:1", "guest.record.committed:1", "guest.token.handed-out", "guest.record.commit:2",
     "guest.record.committed:2", "guest.record.commit:3", "guest.record.committed:3", "guest.record.commit:4",
     "guest.record.committed:4", "guest.report.acknowledged", "guest.logs.written:1", "guest.logs.written:2",
+    "guest.logs.synced:1", "guest.logs.synced:2", "guest.logs.synced:3",
+    "guest.logs.rotated",
 ]  # fmt: skip
 
 

@@ -6,13 +6,14 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from kubelet_bridge.agent.v1 import agent_pb2 as pb
 from kubelet_bridge.errors import Transient
+from kubelet_bridge.guest.logdisk import LogLimits
 from kubelet_bridge.guest.logfile import LogFile, decode, encode, lines
-from kubelet_bridge.guest.logs import LogLimits, LogStore
+from kubelet_bridge.guest.logs import LogStore
 
 UID = "0b6e8f0a-1111-4222-8333-abcdefabcdef"
 SMALL = LogLimits(file_bytes=400, files=3, containers=2)
@@ -71,7 +72,7 @@ async def test_rotated_logs_go_on_where_they_were(tmp_path: Path) -> None:
         assert await read(store, since=before - 1) == [before, before + 1]
 
 
-@pytest.mark.parametrize("torn", [b"4 0 7 oF half", b"4", b"\xff\xfe"])
+@pytest.mark.parametrize("torn", [b"4 0 7 oF half", b"4", b"\xff\xfe", b"\0" * 200_000, b"junk\n\n\0\n" * 9000])
 async def test_half_a_line_is_cut_off(tmp_path: Path, torn: bytes) -> None:
     async with LogStore(tmp_path, SMALL) as store:
         await store.append(UID, [record(1), record(2), record(3)])
@@ -93,6 +94,23 @@ async def test_names_that_lead_elsewhere_are_acknowledged_and_not_written(store:
     assert (await store.append(UID, [evil])).acks[0].position == 7
     assert (await store.append("../up", [record(3)])).acks[0].position == 3
     assert await asyncio.to_thread(lambda: list(tmp_path.rglob("*"))) == []
+
+
+async def test_a_pod_has_so_many_bytes_and_no_more(tmp_path: Path) -> None:
+    limits = LogLimits(file_bytes=400, files=3, containers=10, pod_bytes=4000)
+    async with LogStore(tmp_path, limits) as store:
+        for position in range(1, 41):
+            for number in range(8):
+                await store.append(UID, [pb.LogRecord(container=f"c{number}", position=position, data=b"x" * 50)])
+        assert (await store.read(UID, "c7", 0))[-1].position == 40
+    assert sum(one.stat().st_size for one in tmp_path.rglob("*.log*") if one.is_file()) <= 4000
+
+
+async def test_logs_leave_room_on_the_disk(tmp_path: Path) -> None:
+    async with LogStore(tmp_path, LogLimits(reserve=2**62)) as store:
+        with pytest.raises(Transient, match="not for logs"):
+            await store.append(UID, [record(1)])
+    assert await asyncio.to_thread(lambda: list(tmp_path.rglob("*.log"))) == []
 
 
 async def test_a_pod_has_so_many_containers_and_no_more(store: LogStore, tmp_path: Path) -> None:
@@ -144,6 +162,7 @@ def test_a_line_says_what_the_record_said(
     assert found.data == data.replace(b"\n", b" ")
 
 
+@settings(deadline=None)
 @given(data=st.data())
 def test_a_log_cut_anywhere_is_completed_by_sending_it_again(
     data: st.DataObject, tmp_path_factory: pytest.TempPathFactory
