@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 from typing import Awaitable, Callable
 
 from kubelet_bridge.agent import tasks
 from kubelet_bridge.agent.host import wire
-from kubelet_bridge.agent.threads import in_thread
 from kubelet_bridge.agent.v1 import agent_pb2 as pb
 
 _CHANNELS = {wire.STDOUT: pb.CHANNEL_STDOUT, wire.STDERR: pb.CHANNEL_STDERR}
@@ -91,5 +91,20 @@ async def connect(path: str) -> tuple[asyncio.StreamReader, asyncio.StreamWriter
     Raises:
         OSError: none listens there.
     """
-    connection = await in_thread(wire.connect, path)
-    return await asyncio.open_unix_connection(sock=connection, limit=_LIMIT)
+    connecting = asyncio.get_running_loop().run_in_executor(None, wire.connect, path)
+    try:
+        connection = await asyncio.shield(connecting)
+    except asyncio.CancelledError:
+        connecting.add_done_callback(_drop)
+        raise
+    try:
+        return await asyncio.open_unix_connection(sock=connection, limit=_LIMIT)
+    except BaseException:
+        connection.close()
+        raise
+
+
+def _drop(connecting: asyncio.Future[socket.socket]) -> None:
+    """Close what the thread has opened for somebody who has left meanwhile."""
+    if not connecting.cancelled() and connecting.exception() is None:
+        connecting.result().close()

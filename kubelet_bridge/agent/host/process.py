@@ -38,6 +38,18 @@ class Command(NamedTuple):
     cgroups: Sequence[str] = ()
 
 
+class _Exit(asyncio.subprocess.SubprocessStreamProtocol):
+    """Tells when the process is gone: ``Process.wait()``, in many a Python, waits for its outputs to be read too."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        super().__init__(limit=PIPE_BYTES, loop=loop)
+        self.happened = asyncio.Event()
+
+    def process_exited(self) -> None:
+        super().process_exited()
+        self.happened.set()
+
+
 class LocalProcess:
     """Implements ``driver.Process`` for a child of the agent. It is the leader of a session of its own."""
 
@@ -45,12 +57,14 @@ class LocalProcess:
         self,
         process: asyncio.subprocess.Process,
         transport: asyncio.SubprocessTransport,
+        exited: asyncio.Event,
         outputs: Outputs,
         *,
         terminal: int | None = None,
     ) -> None:
         self._process = process
         self._transport = transport
+        self._exited = exited
         self._outputs = outputs
         self._terminal = terminal
         self._ending: asyncio.Task[None] | None = None
@@ -106,7 +120,7 @@ class LocalProcess:
         await asyncio.shield(self._ending)
 
     async def _wait(self) -> None:
-        await self._process.wait()
+        await self._exited.wait()
         self._outputs.linger(LINGER_SECONDS)
 
     async def _end(self) -> None:
@@ -136,7 +150,7 @@ async def run(command: Command, *, stdin: bool, tty: bool, size: tuple[int, int]
         raise RunError(CANNOT_RUN, "there is no command to run", exit_code=126)
     if tty:
         return await _on_terminal(command, size)
-    process, transport = await _spawn(
+    process, transport, exited = await _spawn(
         command,
         _preparation(command, None),
         stdin=subprocess.PIPE if stdin else subprocess.DEVNULL,
@@ -145,7 +159,7 @@ async def run(command: Command, *, stdin: bool, tty: bool, size: tuple[int, int]
     )
     assert process.stdout is not None  # noqa: S101 - asked for above
     assert process.stderr is not None  # noqa: S101 - as above
-    return LocalProcess(process, transport, PipeOutput(process.stdout, process.stderr))
+    return LocalProcess(process, transport, exited, PipeOutput(process.stdout, process.stderr))
 
 
 async def _on_terminal(command: Command, size: tuple[int, int]) -> LocalProcess:
@@ -154,23 +168,25 @@ async def _on_terminal(command: Command, size: tuple[int, int]) -> LocalProcess:
         columns, rows = size
         becoming.set_size(ours, columns or 80, rows or 24)
         os.fchown(theirs, command.who.uid, -1) if os.geteuid() == 0 else None
-        process, transport = await _spawn(command, _preparation(command, 0), stdin=theirs, stdout=theirs, stderr=theirs)
+        process, transport, exited = await _spawn(
+            command, _preparation(command, 0), stdin=theirs, stdout=theirs, stderr=theirs
+        )
     except BaseException:
         os.close(ours)
         raise
     finally:
         os.close(theirs)
-    return LocalProcess(process, transport, TerminalOutput(ours), terminal=ours)
+    return LocalProcess(process, transport, exited, TerminalOutput(ours), terminal=ours)
 
 
 async def _spawn(
     command: Command, preparation: Callable[[], None], *, stdin: int, stdout: int, stderr: int
-) -> tuple[asyncio.subprocess.Process, asyncio.SubprocessTransport]:
+) -> tuple[asyncio.subprocess.Process, asyncio.SubprocessTransport, asyncio.Event]:
     """As ``asyncio.create_subprocess_exec``, which keeps the transport to itself: only by that are pipes closed."""
     loop = asyncio.get_running_loop()
     try:
         transport, protocol = await loop.subprocess_exec(
-            lambda: asyncio.subprocess.SubprocessStreamProtocol(limit=PIPE_BYTES, loop=loop),
+            lambda: _Exit(loop),
             *command.argv,
             stdin=stdin,
             stdout=stdout,
@@ -180,7 +196,7 @@ async def _spawn(
             start_new_session=True,
             preexec_fn=preparation,
         )
-        return asyncio.subprocess.Process(transport, protocol, loop), transport
+        return asyncio.subprocess.Process(transport, protocol, loop), transport, protocol.happened
     except FileNotFoundError as error:
         raise RunError(CANNOT_RUN, _missing(command, error), exit_code=127) from error
     except (OSError, subprocess.SubprocessError, ValueError) as error:
