@@ -25,8 +25,8 @@ async def everything(running: process.LocalProcess) -> dict[int, bytes]:
     return said
 
 
-async def test_every_exit_code() -> None:
-    for code in range(256):
+async def test_exit_codes() -> None:
+    for code in (0, 1, 2, 3, 63, 64, 125, 126, 127, 128, 129, 137, 254, 255):
         running = await process.run(shell(f"exit {code}"), stdin=False, tty=False)
         assert await running.wait() == (code, 0)
         await running.kill()
