@@ -6,8 +6,13 @@ from pathlib import Path
 
 import pytest
 from blockbuster import BlockBuster
+from hypothesis import HealthCheck, settings
 
 pytest_plugins = ["tests.support.cluster", "tests.support.bridge", "tests.support.kubectl", "tests.support.devhost"]
+
+# How fast a machine is, and how busy, decides nothing.
+settings.register_profile("any machine", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("any machine")
 
 _CLUSTER_RINGS = {"integration", "e2e", "crash"}
 
