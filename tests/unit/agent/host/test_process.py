@@ -104,3 +104,11 @@ async def test_what_cannot_be_run(name: str, code: int, tty: bool) -> None:
     with pytest.raises(RunError) as failed:
         await process.run(command, stdin=False, tty=tty)
     assert (failed.value.reason, failed.value.exit_code) == ("CannotRun", code)
+
+
+async def test_kill_ends_what_writes_more_than_anybody_reads() -> None:
+    child = await process.run(shell("exec yes"), stdin=False, tty=False)
+    await child.read()
+    await asyncio.sleep(0.2)  # now as much is read ahead as may be, and the pipe is full
+    await child.kill()
+    assert await child.wait() == (129, 1)
