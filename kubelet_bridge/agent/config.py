@@ -78,6 +78,11 @@ class Paths(NamedTuple):
         return self.state / "agent"
 
     @property
+    def manifest(self) -> Path:
+        """The last manifest, for as long as the machine runs."""
+        return self.run / "manifest.json"
+
+    @property
     def control(self) -> Path:
         """The socket on which ``stop`` reaches the running agent."""
         return self.run / "agent.sock"

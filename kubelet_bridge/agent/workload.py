@@ -6,12 +6,13 @@ import asyncio
 import logging
 from typing import Any, Coroutine
 
-from kubelet_bridge.agent import metrics, tasks
+from kubelet_bridge.agent import keptmanifest, metrics, tasks
 from kubelet_bridge.agent.config import Paths, Seed
 from kubelet_bridge.agent.driver import Driver, Run
 from kubelet_bridge.agent.host.driver import HostDriver
 from kubelet_bridge.agent.info import guest_info
 from kubelet_bridge.agent.logs import Shipper
+from kubelet_bridge.agent.manifestcheck import problem
 from kubelet_bridge.agent.pod import Pod
 from kubelet_bridge.agent.pod.memory import MemoryFile
 from kubelet_bridge.agent.podman.driver import PodmanDriver
@@ -19,6 +20,7 @@ from kubelet_bridge.agent.probing.hooks import Hooks
 from kubelet_bridge.agent.probing.once import probe_once
 from kubelet_bridge.agent.probing.probes import Probes
 from kubelet_bridge.agent.runhook import run_hook
+from kubelet_bridge.agent.seconds import bounded
 from kubelet_bridge.agent.session import Session
 from kubelet_bridge.agent.sshkeys import apply_keys
 from kubelet_bridge.agent.streams import Streams
@@ -53,6 +55,7 @@ class Workload:
         self._probes: Probes | None = None
         self._pod: Pod | None = None
         self._manifest = pb.PodManifest()
+        self._looked = asyncio.Event()
         self._streams: Streams | None = None
         self._connection = tasks.Tasks()
         self._told = pb.GuestInfo()
@@ -80,6 +83,7 @@ class Workload:
     async def run(self) -> None:
         """Work until cancelled; then let go of everything, and what runs runs on."""
         try:
+            await self._take_up()
             await self._running.faulted()
         finally:
             await self._connection.close()
@@ -92,6 +96,7 @@ class Workload:
 
     async def stop(self, grace: float | None, reason: str) -> None:
         """Stop all containers in order; returns when none runs and the bridge knows, if it can be told."""
+        await self._looked.wait()
         if self._pod is not None:
             allowed = float(self._manifest.termination_grace_seconds or _GRACE) if grace is None else grace
             await self._pod.stop(allowed, reason)
@@ -101,10 +106,28 @@ class Workload:
 
     # ------------------------------------------------------------------------------------------ the Pod
 
-    def _take_manifest(self, manifest: pb.PodManifest) -> None:
-        if manifest.pod_uid != self._seed.pod_uid:
-            tell("a manifest of another Pod is not taken")
+    async def _take_up(self) -> None:
+        """Go on by the manifest of the agent before us, until the bridge has said another."""
+        kept = await in_thread(keptmanifest.load, self._paths.manifest, self._boot_id)
+        if kept is not None and self._pod is None and not problem(kept, self._seed.pod_uid):
+            tell(f"going on by the manifest of before ({kept.revision})")
+            self._go_by(kept)
+        self._looked.set()
+
+    async def _take_manifest(self, manifest: pb.PodManifest) -> None:
+        why = problem(manifest, self._seed.pod_uid)
+        if why:
+            tell(f"a manifest is not taken: {why}")
+            message = f"the guest's agent does not take the manifest: {why}"
+            self._session.event(pb.GuestEvent(warning=True, reason="InvalidManifest", message=message))
             return
+        try:
+            await in_thread(keptmanifest.keep, self._paths.manifest, manifest, self._boot_id)
+        except OSError as error:
+            tell(f"the manifest cannot be kept for an agent after this one: {error}")
+        self._go_by(manifest)
+
+    def _go_by(self, manifest: pb.PodManifest) -> None:
         keys_changed = manifest.ssh_keys != self._manifest.ssh_keys
         self._manifest = manifest
         if keys_changed:
@@ -150,7 +173,8 @@ class Workload:
     def _welcomed(self, welcome: pb.Welcome) -> None:
         self._streams = Streams(lambda: self._driver, self._run_of, self._session.send)
         self._connection = tasks.Tasks()
-        self._connection.start(self._quietly(self._send_metrics(welcome.metrics_seconds or 15.0)), "metrics")
+        period = bounded(welcome.metrics_seconds, 1.0, 3600.0, otherwise=15.0)
+        self._connection.start(self._quietly(self._send_metrics(period)), "metrics")
         self._connection.start(self._quietly(self._send_info()), "info")
 
     def _lost(self) -> None:
@@ -179,7 +203,7 @@ class Workload:
         while True:
             sample = await metrics.sample(self._driver, self._runs())
             await self._session.send(pb.GuestMessage(metrics=sample))
-            await asyncio.sleep(max(period, 1.0))
+            await asyncio.sleep(period)
 
     async def _send_info(self) -> None:
         while True:

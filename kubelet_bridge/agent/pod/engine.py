@@ -63,6 +63,7 @@ class Pod:
         self._held: dict[str, int] = {}  # attempts whose back-off was told
         self._reported = b""
         self._over = asyncio.Event()
+        self._remembering = asyncio.Event()
 
     def apply(self, manifest: pb.PodManifest) -> None:
         """Go by this manifest from now on; the newest one is the whole truth."""
@@ -78,6 +79,7 @@ class Pod:
 
         ``run`` must go on meanwhile, for it does the work. A second call can only shorten the grace.
         """
+        await self._remembering.wait()
         memory = self._state.memory
         deadline = self._state.time.now() + int(grace * SECOND)
         if memory.stop is None or deadline < memory.stop.deadline:
@@ -95,6 +97,7 @@ class Pod:
         await self._state.load()
         if self._state.memory.stop is not None and self._state.memory.stop.boot_id != self._boot_id:
             self._state.remember(self._state.memory._replace(stop=None))
+        self._remembering.set()
         timer: asyncio.Task[None] | None = None
         try:
             while True:

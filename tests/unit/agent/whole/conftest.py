@@ -2,6 +2,7 @@ import asyncio
 import contextlib
 import json
 import os
+import signal
 import sys
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -72,6 +73,10 @@ class Machine:
             with contextlib.suppress(ProcessLookupError):
                 process.kill()
             await process.wait()
+        for started in (self.directory / "state" / "runs").glob("*/started.json"):
+            if not started.with_name("exit.json").exists():  # its shim ends with it
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(json.loads(started.read_bytes())["pid"], signal.SIGKILL)
 
 
 @pytest.fixture
