@@ -14,6 +14,7 @@ from typing import Any
 from kubelet_bridge.agent import tasks
 from kubelet_bridge.agent.config import Paths, Seed
 from kubelet_bridge.agent.control import ControlServer
+from kubelet_bridge.agent.credentials import Vault
 from kubelet_bridge.agent.logs import Shipper
 from kubelet_bridge.agent.own import VERSION, own_digest, own_file
 from kubelet_bridge.agent.session import Session
@@ -61,7 +62,8 @@ class _Agent:
             loop.add_signal_handler(number, self._over.set)
         listener = VsockListener(self._seed.vsock_port) if self._seed.vsock_port else None
         transport = GrpcTransport(self._seed, listener.accept if listener else None)
-        session = Session(transport, self._seed, self._paths.session, Spool(self._paths.spool), self._hello)
+        vault = Vault(self._paths.session, self._paths.run / "session.json", self._seed.pod_uid)
+        session = Session(transport, self._seed, vault, Spool(self._paths.spool), self._hello)
         shipper = Shipper(session, self._paths.spool / "logs.json")
         self._workload = Workload(self._seed, self._paths, session, shipper, self._boot_id, self._driver)
         updater = self._updater(session)

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 import time
-from pathlib import Path
 from typing import Any, Awaitable, Callable, Optional
 
 from kubelet_bridge.agent import tasks
@@ -13,13 +13,16 @@ from kubelet_bridge.agent.backoff import Backoff, spread
 from kubelet_bridge.agent.config import Seed
 from kubelet_bridge.agent.connection import Connection, Refused, Transport
 from kubelet_bridge.agent.credentials import Session as Credentials
-from kubelet_bridge.agent.credentials import load_session, store_session
+from kubelet_bridge.agent.credentials import Vault
 from kubelet_bridge.agent.handshake import introduce
 from kubelet_bridge.agent.outbox import Outbox
+from kubelet_bridge.agent.seconds import bounded
 from kubelet_bridge.agent.spool import Spool
-from kubelet_bridge.agent.telling import tell
+from kubelet_bridge.agent.telling import clip, tell
 from kubelet_bridge.agent.threads import in_thread
 from kubelet_bridge.agent.v1 import agent_pb2 as pb
+
+log = logging.getLogger(__name__)
 
 HOPELESS_SECONDS = 300.0
 """Between attempts after a refusal that will hardly be taken back: the Pod is gone, or another agent speaks for it."""
@@ -35,12 +38,12 @@ class Session:
     """A ``link.Link``. Parts of the agent register what they want to hear before ``run`` begins."""
 
     def __init__(
-        self, transport: Transport, seed: Seed, path: Path, spool: Spool, hello: Callable[[], Awaitable[pb.Hello]]
+        self, transport: Transport, seed: Seed, vault: Vault, spool: Spool, hello: Callable[[], Awaitable[pb.Hello]]
     ) -> None:
-        """``path``: where the session's credentials are kept. ``hello`` tells of the guest, anew each time."""
+        """``vault`` keeps the session's credentials. ``hello`` tells of the guest, anew each time."""
         self._transport = transport
         self._seed = seed
-        self._path = path
+        self._vault = vault
         self._spool = spool
         self._hello = hello
         self._credentials: Credentials | None = None
@@ -69,6 +72,7 @@ class Session:
 
     def event(self, event: pb.GuestEvent) -> None:
         """As ``link.Link``."""
+        event.message = clip(event.message)
         self._spool.add(event)
         self._to_say.set()
 
@@ -106,7 +110,7 @@ class Session:
 
     async def run(self) -> None:
         """Connect and speak, for ever."""
-        self._credentials = await in_thread(load_session, self._path, self._seed.pod_uid)
+        self._credentials = await in_thread(self._vault.load)
         await self._spool.load()
         try:
             await tasks.until_one_ends(self._keep_talking(), self._keep_saying())
@@ -124,6 +128,10 @@ class Session:
                 tell(
                     f"no connection to the bridge ({str(error) or type(error).__name__}); next attempt in {delay:.1f} s"
                 )
+            except Exception:
+                # Containers must not lose their agent to whatever a broken bridge has said.
+                delay = backoff.failed(time.monotonic() - began)
+                log.exception("the conversation with the bridge failed; next attempt in %.1f s", delay)
             await asyncio.sleep(delay)
 
     async def _talk(self, backoff: Backoff, began: float) -> float:
@@ -169,7 +177,7 @@ class Session:
                 handler()
 
     async def _keep(self, session: Credentials) -> None:
-        await in_thread(store_session, self._path, self._seed.pod_uid, session)
+        await in_thread(self._vault.store, session)
         self._credentials = session
 
     async def _listen(self, connection: Connection) -> None:
@@ -188,16 +196,25 @@ class Session:
 
     async def _dispatch(self, body: str, content: Any) -> None:
         for handler in self._handlers.get(body, ()):
+            await self._handle(handler, body, content)
+
+    async def _handle(self, handler: Handler, body: str, content: Any) -> None:
+        """A message that somebody cannot deal with is said, and takes nothing else with it."""
+        try:
             pending = handler(content)
             if pending is not None:
                 await pending
+        except ConnectionError:
+            raise
+        except Exception:
+            log.exception("a message of the bridge's (%s) cannot be dealt with", body or "about a stream")
 
     async def _write(self, connection: Connection, outbox: Outbox) -> None:
         while True:
             await connection.send(await outbox.take())
 
     async def _beat(self, outbox: Outbox, seconds: float) -> None:
-        period = min(max(seconds, 1.0), 60.0) if seconds else 10.0
+        period = bounded(seconds, 1.0, 60.0, otherwise=10.0)
         while True:
             if time.monotonic() - self._heard > MISSED * period:
                 raise ConnectionError(f"not a word from the bridge for {MISSED * period:.0f} s")

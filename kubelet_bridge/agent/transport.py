@@ -13,6 +13,7 @@ import ssl
 import struct
 from typing import Any, Awaitable, Callable, Iterator, cast
 
+from google.protobuf.message import DecodeError
 from grpclib.client import Channel, Stream
 from grpclib.config import Configuration
 from grpclib.const import Cardinality
@@ -206,6 +207,8 @@ def _told(call: _Call) -> Iterator[None]:
     except (ProtocolError, H2Error, AssertionError, AttributeError) as error:
         # AssertionError: the stream ended within a message; AttributeError: the connection was closed under our hands.
         raise ConnectionError(f"the connection ended: {error!r}") from None
+    except (DecodeError, ValueError, struct.error) as error:
+        raise ConnectionError(f"the bridge sent what is no message: {type(error).__name__}") from None
 
 
 def _notice_silence(sock: socket.socket) -> None:

@@ -22,7 +22,9 @@ _CONNECT = "/kubelet_bridge.agent.v1.GuestBridge/Connect"
 class Stream:
     """One stream of the guest's: what it said after Hello, and a way to answer."""
 
-    def __init__(self, context: "grpc.aio.ServicerContext[pb.GuestMessage, pb.BridgeMessage]", hello: pb.Hello) -> None:
+    def __init__(
+        self, context: "grpc.aio.ServicerContext[pb.GuestMessage, pb.BridgeMessage | bytes]", hello: pb.Hello
+    ) -> None:
         self._context = context
         self.hello = hello
         self.said: asyncio.Queue[pb.GuestMessage] = asyncio.Queue()
@@ -31,6 +33,10 @@ class Stream:
 
     async def say(self, **body: object) -> None:
         await self._context.write(pb.BridgeMessage(**body))  # type: ignore[arg-type]
+
+    async def say_nonsense(self, message: bytes) -> None:
+        """Bytes that need not be a message."""
+        await self._context.write(message)
 
     async def heard(self, body: str) -> pb.GuestMessage:
         """The next message of this kind; others are dropped."""
@@ -80,7 +86,7 @@ class GuestBridge:
         handler = grpc.stream_stream_rpc_method_handler(
             self._connect,
             request_deserializer=pb.GuestMessage.FromString,
-            response_serializer=pb.BridgeMessage.SerializeToString,
+            response_serializer=lambda said: said if isinstance(said, bytes) else said.SerializeToString(),
         )
         self._server.add_generic_rpc_handlers(
             (grpc.method_handlers_generic_handler("kubelet_bridge.agent.v1.GuestBridge", {"Connect": handler}),)
@@ -96,7 +102,7 @@ class GuestBridge:
     async def _connect(
         self,
         requests: AsyncIterator[pb.GuestMessage],
-        context: "grpc.aio.ServicerContext[pb.GuestMessage, pb.BridgeMessage]",
+        context: "grpc.aio.ServicerContext[pb.GuestMessage, pb.BridgeMessage | bytes]",
     ) -> None:
         hello = (await anext(aiter(requests))).hello
         stream = Stream(context, hello)

@@ -163,14 +163,19 @@ class HostDriver:
         places.show(container, self._volumes, self._root)
         if self._systemd is None:
             self._systemd = launcher.has_systemd()
-        run = self._runs.make(container.name, attempt, manifest.boot, container.image)
+        try:
+            run = self._runs.make(container.name, attempt, manifest.boot, container.image)
+        except OSError as error:
+            raise RunError("CreateContainerError", f"the run cannot be written down: {error}") from error
         try:
             made = cgroups.NONE if self._systemd else cgroups.make(run.id, container.resources)
             spec = order.spec_of(manifest, container, Path(run.log_path), made)
             self._runs.give_order(run.id, spec.dump())
             self._start_shim(run, spec, container.resources)
-        except BaseException:
+        except BaseException as error:
             self._runs.forget(run.id)
+            if isinstance(error, OSError):
+                raise RunError("CreateContainerError", f"the command cannot be prepared: {error}") from error
             raise
         return run
 

@@ -20,19 +20,37 @@ TERMINATION = "termination-log"
 SPEC_SUFFIX = ".spec"
 SOCKET_SUFFIX = ".sock"
 
+# No record of an end is larger.
+_ROOM = 1024
+
 BOOT_ID = "/proc/sys/kernel/random/boot_id"
 
 
 def write(directory: str, name: str, document: dict[str, object]) -> None:
     """Write a JSON object in one step, readable by its owner only; it survives a power cut."""
-    staged = os.path.join(directory, "." + name)
-    descriptor = os.open(staged, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+    staged = _write_beside(directory, name, json.dumps(document).encode())
+    os.replace(staged, os.path.join(directory, name))
+
+
+def reserve(directory: str, name: str) -> None:
+    """Take the space for what ``write`` will have to say, while there is some: a disk may be full by then."""
     try:
-        os.write(descriptor, json.dumps(document).encode())
+        _write_beside(directory, name, b" " * _ROOM)
+    except OSError:
+        pass  # it is full already
+
+
+def _write_beside(directory: str, name: str, content: bytes) -> str:
+    """Write over what is there, so that space that was taken before is enough."""
+    staged = os.path.join(directory, "." + name)
+    descriptor = os.open(staged, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+    try:
+        os.write(descriptor, content)
+        os.ftruncate(descriptor, len(content))
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
-    os.replace(staged, os.path.join(directory, name))
+    return staged
 
 
 def read(directory: str, name: str) -> dict[str, object] | None:

@@ -42,9 +42,18 @@ class MemoryFile:
             return Memory()
 
     async def save(self, memory: Memory) -> None:
-        """Keep it; returns when it is on disk. Saving what is there already costs nothing."""
-        if memory != self._saved:
+        """Keep it; returns when it is on disk. Saving what is there already costs nothing.
+
+        With a full disk containers are cared for all the same: what would be lost with this agent is how often they
+        were started and why, and the driver still knows what runs.
+        """
+        if memory == self._saved:
+            return
+        try:
             await in_thread(write_json, self._path, encode(memory))
+        except OSError as error:
+            log.warning("what the containers have been through cannot be kept: %s", error)
+        else:
             self._saved = memory
 
 

@@ -7,6 +7,7 @@ from typing import Mapping, NamedTuple
 from kubelet_bridge.agent.pod import backoff
 from kubelet_bridge.agent.pod.policy import INIT, Member, members
 from kubelet_bridge.agent.pod.record import End, Memory, Record
+from kubelet_bridge.agent.telling import clip
 from kubelet_bridge.agent.v1 import agent_pb2 as pb
 
 
@@ -39,7 +40,7 @@ def report(manifest: pb.PodManifest, memory: Memory, standing: Standing) -> pb.P
         ephemeral_containers=[told[container.name] for container in manifest.ephemeral_containers],
         finished=standing.finished,
         reason=standing.trouble[0],
-        message=standing.trouble[1],
+        message=clip(standing.trouble[1]),
     )
 
 
@@ -66,7 +67,7 @@ def _container(manifest: pb.PodManifest, member: Member, record: Record, standin
         last = record.end or record.last
     elif name in standing.waiting and not record.running:
         reason, message = standing.waiting[name]
-        said.waiting.CopyFrom(pb.Waiting(reason=reason, message=message))
+        said.waiting.CopyFrom(pb.Waiting(reason=reason, message=clip(message)))
         last = record.end or record.last
     elif record.end is not None:
         said.terminated.CopyFrom(terminated(record.end))

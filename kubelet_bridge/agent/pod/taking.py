@@ -125,12 +125,19 @@ class Taker:
                 await state.parts.driver.prepare(manifest)
                 break
             except RunError as error:
-                if state.trouble != (error.reason, error.message):
-                    state.teller.tell("", False, error.reason, error.message, warning=True)
-                state.trouble = (error.reason, error.message)
+                self._trouble(error.reason, error.message)
+            except Exception as error:
+                log.exception("the volumes cannot be made ready")
+                self._trouble("FailedMount", f"the agent has failed ({type(error).__name__}: {error}); see its log")
             state.changed()
             delay = backoff.longer(delay)
             await state.time.sleep(delay)
         state.trouble = ("", "")
         self.prepared = True
         state.changed()
+
+    def _trouble(self, reason: str, message: str) -> None:
+        state = self._state
+        if state.trouble != (reason, message):
+            state.teller.tell("", False, reason, message, warning=True)
+        state.trouble = (reason, message)

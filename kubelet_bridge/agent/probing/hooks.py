@@ -9,6 +9,7 @@ from kubelet_bridge.agent.pod.ports import HookFailed
 from kubelet_bridge.agent.probing import checks, commands, http
 from kubelet_bridge.agent.probing.addresses import own_address
 from kubelet_bridge.agent.probing.result import OUTPUT_BYTES
+from kubelet_bridge.agent.seconds import bounded
 from kubelet_bridge.agent.v1 import agent_pb2 as pb
 
 # A hook has no timeout of its own; this only keeps a forgotten one from staying for ever.
@@ -29,7 +30,7 @@ class Hooks:
         elif kind == "http_get":
             await self._get(handler.http_get, own_address(manifest.pod_ip))
         elif kind == "sleep_seconds":
-            await asyncio.sleep(handler.sleep_seconds)
+            await asyncio.sleep(bounded(handler.sleep_seconds, 0.0, LONGEST_SECONDS, otherwise=0.0))
         elif kind == "tcp_socket":  # a kubelet accepts it for old objects' sake, and tries to connect
             result = await checks.check(handler, LONGEST_SECONDS, checks.Target(None, None, manifest.pod_ip))
             if not result.success:

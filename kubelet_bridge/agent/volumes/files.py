@@ -21,6 +21,8 @@ from kubelet_bridge.agent.volumes.ownership import give_to_group
 
 DATA = "..data"
 DEFAULT_MODE = 0o644
+# As the API has it (validation.go): no set-user-id or the like.
+MODES = 0o777
 DIRECTORY_MODE = 0o755
 
 Content = Dict[str, Tuple[bytes, int]]
@@ -38,7 +40,7 @@ def prepare(source: pb.Files, place: Path, group: int | None) -> str:
         InvalidPath: a path is absolute, empty, or has a part that begins with ``..``.
         OSError, MountFailed: they cannot be written, or secret ones would have to be on a disk.
     """
-    wanted = {file.path: (file.content, file.mode or DEFAULT_MODE) for file in source.files}
+    wanted = {file.path: (file.content, file.mode & MODES or DEFAULT_MODE) for file in source.files}
     for path in wanted:
         _check(path)
     place.mkdir(parents=True, exist_ok=True)
@@ -52,7 +54,7 @@ def prepare(source: pb.Files, place: Path, group: int | None) -> str:
 
 def _check(path: str) -> None:
     parts = path.split("/")
-    if not path or any(not part or part == "." or part.startswith("..") for part in parts):
+    if "\0" in path or any(not part or part == "." or part.startswith("..") for part in parts):
         raise InvalidPath(f"{path!r} is not a path inside a volume")
 
 

@@ -57,6 +57,7 @@ def _serve(spec: Spec, directory: str, listener: socket.socket) -> None:
         records.write(directory, records.ERROR, failure)
         return
     supervisor = Supervisor(spec, command, listener, log)
+    records.reserve(directory, records.EXIT)
     records.write(
         directory,
         records.STARTED,

@@ -6,11 +6,12 @@ from pathlib import Path
 import pytest
 
 from kubelet_bridge.agent import session as sessions
+from kubelet_bridge.agent.credentials import Vault
 from kubelet_bridge.agent.session import Session
 from kubelet_bridge.agent.spool import Spool
 from kubelet_bridge.agent.transport import GrpcTransport
 from kubelet_bridge.agent.v1 import agent_pb2 as pb
-from tests.support.guestbridge import GuestBridge
+from tests.support.guestbridge import POD_UID, GuestBridge
 
 
 @pytest.fixture
@@ -31,14 +32,15 @@ class Agent:
         self.session: Session
         self._task: asyncio.Task[None] | None = None
 
+    def vault(self) -> Vault:
+        return Vault(self.directory / "session.json", self.directory / "volatile" / "session.json", POD_UID)
+
     async def start(self, **seed: object) -> Session:
         async def hello() -> pb.Hello:
             return pb.Hello(agent_version="1.2.3", boot_id="b")
 
         known = self._bridge.seed(**seed)
-        self.session = Session(
-            GrpcTransport(known), known, self.directory / "session.json", Spool(self.directory), hello
-        )
+        self.session = Session(GrpcTransport(known), known, self.vault(), Spool(self.directory), hello)
         self.prepare(self.session)
         self._task = asyncio.get_running_loop().create_task(self.session.run())
         return self.session

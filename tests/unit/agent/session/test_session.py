@@ -228,6 +228,56 @@ async def test_a_message_larger_than_we_take_ends_the_connection(
     assert heard == []
 
 
+@pytest.mark.parametrize("nonsense", [b"\xff", b"\x1a\x05\x0a\x80", b"\x1a\x03\x0a\x01\xff", b"\x00" * 1000])
+async def test_what_is_no_message_ends_the_connection_and_not_the_agent(
+    bridge: GuestBridge, agent: Agent, nonsense: bytes
+) -> None:
+    await agent.start()
+    await (await bridge.streams.get()).say_nonsense(nonsense)
+    await (await bridge.streams.get()).heard("heartbeat")
+
+
+async def test_a_message_that_nobody_can_deal_with_takes_nothing_with_it(
+    bridge: GuestBridge, agent: Agent, caplog: pytest.LogCaptureFixture
+) -> None:
+    heard: asyncio.Queue[str] = asyncio.Queue()
+
+    def fail(_: pb.PodManifest) -> None:
+        raise ZeroDivisionError
+
+    def prepare(session: Session) -> None:
+        session.on("manifest", fail)
+        session.on("manifest", lambda manifest: heard.put_nowait(manifest.revision))
+
+    agent.prepare = prepare
+    await agent.start()
+    stream = await bridge.streams.get()
+    await stream.say(manifest=pb.PodManifest(revision="1"))
+    assert await heard.get() == "1"
+    assert "cannot be dealt with" in caplog.text
+    await stream.heard("heartbeat")
+    assert bridge.streams.empty()
+
+
+@pytest.mark.parametrize("seconds", [float("nan"), float("inf"), -1.0, 1e300])
+async def test_heartbeats_whatever_their_period_is_said_to_be(
+    bridge: GuestBridge, agent: Agent, seconds: float
+) -> None:
+    bridge.welcome.heartbeat_seconds = seconds
+    await agent.start()
+    await (await bridge.streams.get()).heard("heartbeat")
+
+
+async def test_on_a_full_disk_the_session_is_kept_in_memory(bridge: GuestBridge, agent: Agent) -> None:
+    (agent.directory / ".session.json.new").mkdir()  # as good as a full disk, even for root
+    await agent.start()
+    await (await bridge.streams.get()).heard("session_stored")
+    await agent.stop()
+    assert not (agent.directory / "session.json").exists()
+    await agent.start()
+    assert (await bridge.streams.get()).hello.token == "session-0"
+
+
 async def test_sending_without_a_connection_is_an_error(bridge: GuestBridge, agent: Agent) -> None:
     await bridge.stop()
     session = await agent.start()
