@@ -22,6 +22,20 @@ def replace_file(path: Path, content: bytes, mode: int = 0o600) -> None:
     sync_directory(path.parent)
 
 
+def make_directories(path: Path, mode: int) -> None:
+    """Make ``path`` and what is missing above it with exactly this mode, whatever our umask; others keep theirs."""
+    if path.is_dir():
+        return
+    make_directories(path.parent, mode)
+    try:
+        path.mkdir()
+    except FileExistsError:
+        if not path.is_dir():
+            raise
+    else:
+        path.chmod(mode)
+
+
 def sync_directory(path: Path) -> None:
     """Make the names in a directory survive a power cut."""
     handle = os.open(str(path), os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)

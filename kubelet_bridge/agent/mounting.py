@@ -39,6 +39,14 @@ def is_mounted(path: str) -> bool:
     return os.path.realpath(path) in mount_points()
 
 
+def is_stale(path: str, table: str = "/proc/self/mountinfo") -> bool:
+    """Whether what is mounted exactly there has been removed since: a file of a volume that was replaced by a newer."""
+    with open(table, encoding="utf-8", errors="surrogateescape") as lines:  # noqa: PTH123 - procfs
+        mounts = [line.split(" ")[3:5] for line in lines]
+    roots = [root for root, point in mounts if _unescape(point) == os.path.realpath(path)]
+    return bool(roots) and roots[-1].endswith("//deleted")
+
+
 def tmpfs(path: str, *, size: int = 0, mode: int = 0o755) -> None:
     """Mount an empty tmpfs of at most ``size`` bytes (0: half of the memory, the kernel's own limit).
 

@@ -160,7 +160,7 @@ class HostDriver:
             raise RunError(places.REASON, f"host aliases cannot be written: {error}") from error
 
     def _launch(self, manifest: pb.PodManifest, container: pb.Container, attempt: int) -> Run:
-        places.show(container, self._volumes, self._root)
+        places.show(manifest, container, self._volumes, self._root)
         if self._systemd is None:
             self._systemd = launcher.has_systemd()
         try:
@@ -170,6 +170,7 @@ class HostDriver:
         try:
             made = cgroups.NONE if self._systemd else cgroups.make(run.id, container.resources)
             spec = order.spec_of(manifest, container, Path(run.log_path), made)
+            self._runs.keep_order(run.id, spec.dump())
             self._runs.give_order(run.id, spec.dump())
             self._start_shim(run, spec, container.resources)
         except BaseException as error:
@@ -219,11 +220,10 @@ class HostDriver:
         if run is None:
             root = local_user(os.geteuid())
             return process.Command(argv, environment(root, self._manifest.hostname, (), tty=False), "/", root)
-        container = _container(self._manifest, run.container)
-        started = self._runs.started(run.id)
-        if container is None or started is None:
+        spec, started = self._runs.kept_order(run.id), self._runs.started(run.id)
+        if spec is None or started is None:
             raise RunError(process.CANNOT_RUN, f"container {run.container} is not running")
-        return order.command_in(self._manifest, container, argv, self._groups(started))
+        return order.command_in(spec, argv, self._groups(started))
 
     def _groups(self, started: Started) -> list[str]:
         return cgroupstats.directories_of(started.pid) if self._systemd else started.cgroups
@@ -249,8 +249,3 @@ def signal_number(name: str) -> int:
         base, sign, distance = full[:8], full[8], full[9:]
         return getattr(signals, base) + int(sign + distance) if distance.isdigit() else signals.SIGTERM
     return int(getattr(signals, full, signals.SIGTERM))
-
-
-def _container(manifest: pb.PodManifest, name: str) -> pb.Container | None:
-    groups = (manifest.containers, manifest.init_containers, manifest.ephemeral_containers)
-    return next((one for group in groups for one in group if one.name == name), None)

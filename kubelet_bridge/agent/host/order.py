@@ -7,7 +7,7 @@ from pathlib import Path
 from kubelet_bridge.agent.driver import RunError
 from kubelet_bridge.agent.host.cgroups import Cgroup
 from kubelet_bridge.agent.host.environment import environment
-from kubelet_bridge.agent.host.identity import identity_of
+from kubelet_bridge.agent.host.identity import Identity, identity_of
 from kubelet_bridge.agent.host.process import Command
 from kubelet_bridge.agent.host.shim.spec import Spec
 from kubelet_bridge.agent.v1 import agent_pb2 as pb
@@ -96,15 +96,10 @@ def spec_of(manifest: pb.PodManifest, container: pb.Container, log: Path, cgroup
     )
 
 
-def command_in(manifest: pb.PodManifest, container: pb.Container, argv: list[str], cgroups: list[str]) -> Command:
-    """Another command beside the container's own: the same user, environment, directory and cgroup.
-
-    Raises:
-        RunError: as ``spec_of``.
-    """
-    who = identity_of(manifest, container)
-    env = environment(who, manifest.hostname, _pairs(container), tty=False)
-    return Command(argv, env, container.working_dir or "/", who, [f"{one}/cgroup.procs" for one in cgroups])
+def command_in(spec: Spec, argv: list[str], cgroups: list[str]) -> Command:
+    """Another command beside the container's own: user, environment and directory as it was started, and its cgroup."""
+    who = Identity(spec.uid, spec.gid, spec.groups, spec.env.get("USER", ""), spec.env.get("HOME", "/"))
+    return Command(argv, dict(spec.env), spec.cwd, who, [f"{one}/cgroup.procs" for one in cgroups])
 
 
 def dropped(security: pb.Security) -> list[int]:

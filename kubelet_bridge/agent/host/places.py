@@ -7,13 +7,14 @@ from pathlib import Path
 
 from kubelet_bridge.agent import mounting
 from kubelet_bridge.agent.driver import RunError
+from kubelet_bridge.agent.files import make_directories
 from kubelet_bridge.agent.v1 import agent_pb2 as pb
-from kubelet_bridge.agent.volumes import sub_path
+from kubelet_bridge.agent.volumes import read_only, sub_path
 
 REASON = "CreateContainerConfigError"
 
 
-def show(container: pb.Container, volumes: dict[str, str], root: Path = Path("/")) -> None:
+def show(manifest: pb.PodManifest, container: pb.Container, volumes: dict[str, str], root: Path = Path("/")) -> None:
     """Make every mount of the container visible; one that is there already stays.
 
     ``root`` stands before every mount path. The commands share one tree, so two of them cannot have different volumes
@@ -30,7 +31,7 @@ def show(container: pb.Container, volumes: dict[str, str], root: Path = Path("/"
         if ".." in target.parts or target == root:
             raise RunError(REASON, f"nothing can be mounted at {mount.path!r}")
         try:
-            _show(source, target, read_only=mount.read_only)
+            _show(source, target, read_only=read_only(manifest, mount))
         except (OSError, mounting.MountFailed) as error:
             raise RunError(REASON, f'volume "{mount.volume}" cannot be mounted at {mount.path}: {error}') from error
 
@@ -38,6 +39,8 @@ def show(container: pb.Container, volumes: dict[str, str], root: Path = Path("/"
 def _show(source: str, target: Path, *, read_only: bool) -> None:
     if _shown(source, target):
         return
+    if mounting.is_mounted(str(target)) and mounting.is_stale(str(target)):
+        mounting.unmount(str(target))
     if mounting.is_mounted(str(target)):
         raise mounting.MountFailed("another volume is mounted there")
     fresh = _make_point(source, target)
@@ -59,10 +62,10 @@ def _make_point(source: str, target: Path) -> bool:
     """A directory or file to mount over; whether it had to be made."""
     if target.exists():
         return False
-    target.parent.mkdir(parents=True, exist_ok=True)
     if Path(source).is_dir():
-        target.mkdir()
+        make_directories(target, 0o755)
     else:
+        make_directories(target.parent, 0o755)
         target.touch()
     return True
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import secrets
 import shutil
@@ -11,7 +12,9 @@ from typing import Any, NamedTuple
 
 from kubelet_bridge.agent.config import Paths
 from kubelet_bridge.agent.driver import Exit, Run
+from kubelet_bridge.agent.files import replace_file
 from kubelet_bridge.agent.host import records, wire
+from kubelet_bridge.agent.host.shim.spec import Spec
 
 # As a kubelet has it for a container whose end nobody saw (ContainerStatusUnknown).
 UNKNOWN_EXIT_CODE = 137
@@ -62,6 +65,17 @@ class Runs:
         descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
         with os.fdopen(descriptor, "w") as file:
             file.write(text)
+
+    def keep_order(self, run: str, text: str) -> None:
+        """Keep a copy for as long as the run is known: what joins the container later is to find the same as it did."""
+        replace_file(self._copy(run), text.encode())
+
+    def kept_order(self, run: str) -> Spec | None:
+        """The copy; None when there is none."""
+        try:
+            return Spec.load(self._copy(run).read_bytes())
+        except (OSError, ValueError, KeyError):
+            return None
 
     def take_back(self, run: str) -> bool:
         """Take the order back; False when a shim has it already."""
@@ -129,7 +143,12 @@ class Runs:
     def forget(self, run: str) -> None:
         """Remove all of it but its log."""
         self.take_back(run)
+        with contextlib.suppress(FileNotFoundError):
+            self._copy(run).unlink()
         shutil.rmtree(str(self.directory(run)), ignore_errors=True)
+
+    def _copy(self, run: str) -> Path:
+        return self._volatile / f"{run}.order"
 
     def _found(self, run: str, facts: dict[str, Any]) -> Run:
         end = self.exit(run)

@@ -8,6 +8,7 @@ from typing import Any, Mapping, NamedTuple
 from kubelet_bridge.agent.driver import RunError
 from kubelet_bridge.agent.podman import users
 from kubelet_bridge.agent.v1 import agent_pb2 as pb
+from kubelet_bridge.agent.volumes import read_only
 
 LABEL = "io.kubelet-bridge."
 # A guard for when no agent runs: one that does gives back the space of what has been sent.
@@ -91,7 +92,7 @@ def spec(
         "utsns": host,
         "cgroupns": {"nsmode": "private"},
         "pidns": _processes(manifest, target),
-        "mounts": _mounts(container, places),
+        "mounts": _mounts(manifest, container, places),
         "devices": [{"path": f"{at}:{device.path}"} for at, device in zip(places.devices, container.devices)],
         "log_configuration": {"driver": "k8s-file", "path": places.log, "size": LOG_BYTES},
         "cgroup_parent": places.cgroup,
@@ -161,9 +162,13 @@ def _processes(manifest: pb.PodManifest, target: str) -> dict[str, str]:
     return {"nsmode": "container", "value": target} if target else {"nsmode": "private"}
 
 
-def _mounts(container: pb.Container, places: Places) -> list[dict[str, Any]]:
+def _mounts(manifest: pb.PodManifest, container: pb.Container, places: Places) -> list[dict[str, Any]]:
     made = [
-        _bind(at, mount.path, [_PROPAGATION.get(mount.propagation, "rprivate"), "ro" if mount.read_only else "rw"])
+        _bind(
+            at,
+            mount.path,
+            [_PROPAGATION.get(mount.propagation, "rprivate"), "ro" if read_only(manifest, mount) else "rw"],
+        )
         for at, mount in zip(places.mounts, container.mounts)
     ]
     taken = {mount.path.rstrip("/") for mount in container.mounts}

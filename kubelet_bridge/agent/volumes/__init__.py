@@ -6,7 +6,8 @@ is harmless. Only the drivers call it.
 
 from __future__ import annotations
 
+from kubelet_bridge.agent.volumes.files import read_only
 from kubelet_bridge.agent.volumes.prepare import prepare
 from kubelet_bridge.agent.volumes.subpath import sub_path
 
-__all__ = ["prepare", "sub_path"]
+__all__ = ["prepare", "read_only", "sub_path"]

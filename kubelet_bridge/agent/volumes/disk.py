@@ -7,6 +7,7 @@ import subprocess
 from pathlib import Path
 
 from kubelet_bridge.agent import mounting
+from kubelet_bridge.agent.files import make_directories
 from kubelet_bridge.agent.v1 import agent_pb2 as pb
 from kubelet_bridge.agent.volumes.ownership import give_to_group
 
@@ -34,7 +35,7 @@ def prepare(source: pb.Disk, place: Path, group: int | None) -> str:
     device = find(source.serial)
     if source.block:
         return device
-    place.mkdir(parents=True, exist_ok=True)
+    make_directories(place, 0o755)
     if not mounting.is_mounted(str(place)):
         if source.format_if_empty and not source.read_only and is_blank(device):
             make_file_system(device)

@@ -15,6 +15,7 @@ import time
 from pathlib import Path
 from typing import Dict, Tuple
 
+from kubelet_bridge.agent.files import make_directories
 from kubelet_bridge.agent.v1 import agent_pb2 as pb
 from kubelet_bridge.agent.volumes import emptydir
 from kubelet_bridge.agent.volumes.ownership import give_to_group
@@ -33,6 +34,16 @@ class InvalidPath(OSError):
     """A file's path leads out of its volume."""
 
 
+def read_only(manifest: pb.PodManifest, mount: pb.Mount) -> bool:
+    """Whether the mount may not be written to: its own wish, and for files always, as a kubelet has it.
+
+    We write into such a volume as root; a container that could put links there would lead us anywhere.
+    """
+    return mount.read_only or any(
+        volume.name == mount.volume and volume.WhichOneof("source") == "files" for volume in manifest.volumes
+    )
+
+
 def prepare(source: pb.Files, place: Path, group: int | None) -> str:
     """Write the files unless they are there as they should be.
 
@@ -43,7 +54,7 @@ def prepare(source: pb.Files, place: Path, group: int | None) -> str:
     wanted = {file.path: (file.content, file.mode & MODES or DEFAULT_MODE) for file in source.files}
     for path in wanted:
         _check(path)
-    place.mkdir(parents=True, exist_ok=True)
+    make_directories(place, DIRECTORY_MODE)
     if source.secret and not emptydir.lies_in_memory(place):
         emptydir.in_memory(place)
     if not _is_current(place, wanted, group):
@@ -83,7 +94,7 @@ def _replace(place: Path, wanted: Content, group: int | None) -> None:
     fresh.chmod(DIRECTORY_MODE)
     for name, (content, mode) in wanted.items():
         path = fresh / name
-        path.parent.mkdir(parents=True, exist_ok=True)
+        make_directories(path.parent, DIRECTORY_MODE)
         path.write_bytes(content)
         path.chmod(mode)
     give_to_group(str(fresh), group, read_only=True)

@@ -346,6 +346,29 @@ async def test_new_image_replaces_the_container(world: World) -> None:
         assert world.report.manifest_revision == "2"
 
 
+async def test_nothing_else_that_changes_restarts_a_container(world: World) -> None:
+    pod = manifest("a", "b")
+    pod.containers[0].env.add(name="PASSWORD", value="old")
+    pod.containers[0].mounts.add(volume="config", path="/config")
+    async with world.agent(pod) as agent:
+        await world.clock.advance(5)
+        before = {name: world.container(name).container_id for name in ("a", "b")}
+        changed = pb.PodManifest()
+        changed.CopyFrom(pod)
+        changed.revision, changed.files_revision, changed.pod_ip = "2", "2", "10.0.0.9"
+        changed.containers[0].env[0].value = "new"
+        changed.containers[1].resources.memory_limit_bytes = 1 << 20
+        changed.containers[1].liveness.period_seconds = 3
+        changed.volumes.add(name="config").files.files.add(path="key", content=b"new")
+        changed.pull_credentials.add(registry="registry.example", password="new")
+        changed.ssh_keys.lines.append("ssh-ed25519 AAAA")
+        agent.apply(changed)
+        await world.clock.advance(60)
+        assert {name: world.container(name).container_id for name in ("a", "b")} == before
+        assert world.told("Killing") == []
+        assert world.report.manifest_revision == "2"
+
+
 async def test_ephemeral_container_starts_once(world: World) -> None:
     world.machine.script = {"debug": [(2, 0)]}
     pod = manifest("a")

@@ -139,6 +139,18 @@ async def test_container_exec_and_attach(bridge: Bridge) -> None:
     assert bridge.output[2, OUT] == b"got this\n"
 
 
+async def test_exec_finds_the_environment_that_the_container_was_started_with(bridge: Bridge) -> None:
+    container = pb.Container(name="web", command=["sleep", "1000"], env=[pb.EnvVar(name="A", value="old")])
+    manifest = pb.PodManifest(containers=[container])
+    await bridge.driver.prepare(manifest)
+    bridge.runs["web"] = await bridge.driver.start(manifest, container, 0, "")
+    manifest.containers[0].env[0].value = "new"
+    await bridge.driver.prepare(manifest)
+    await bridge.exec(1, "sh", "-c", "echo $A", container="web")
+    await bridge.end_of(1)
+    assert bridge.output[1, OUT] == b"old\n"
+
+
 async def test_letting_go_of_a_container_does_nothing_to_it(bridge: Bridge) -> None:
     container = pb.Container(name="web", command=["sleep", "1000"])
     run = bridge.runs["web"] = await bridge.driver.start(pb.PodManifest(), container, 0, "")
