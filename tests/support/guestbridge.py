@@ -26,17 +26,20 @@ class Stream:
         self, context: "grpc.aio.ServicerContext[pb.GuestMessage, pb.BridgeMessage | bytes]", hello: pb.Hello
     ) -> None:
         self._context = context
+        self._saying = asyncio.Lock()  # gRPC takes one message at a time
         self.hello = hello
         self.said: asyncio.Queue[pb.GuestMessage] = asyncio.Queue()
         self.ended = asyncio.Event()
         self.hang_up: asyncio.Future[tuple[grpc.StatusCode, str]] = asyncio.get_running_loop().create_future()
 
     async def say(self, **body: object) -> None:
-        await self._context.write(pb.BridgeMessage(**body))  # type: ignore[arg-type]
+        async with self._saying:
+            await self._context.write(pb.BridgeMessage(**body))  # type: ignore[arg-type]
 
     async def say_nonsense(self, message: bytes) -> None:
         """Bytes that need not be a message."""
-        await self._context.write(message)
+        async with self._saying:
+            await self._context.write(message)
 
     async def heard(self, body: str) -> pb.GuestMessage:
         """The next message of this kind; others are dropped."""

@@ -193,7 +193,8 @@ async def test_another_agent_finds_what_runs_and_what_ended(guest: Guest) -> Non
     assert await again.runs() == []
 
 
-async def test_a_killed_agent_leaves_its_runs(guest: Guest) -> None:
+async def test_a_killed_agent_leaves_its_runs(guest: Guest, tmp_path: Path) -> None:
+    go = tmp_path / "go"
     script = f"""
 import asyncio, pathlib
 from kubelet_bridge.agent.config import Paths
@@ -202,7 +203,8 @@ from kubelet_bridge.agent.v1 import agent_pb2 as pb
 place = pathlib.Path({str(guest.paths.state.parent)!r})
 async def main():
     driver = HostDriver(Paths(place / "agent.json", place / "state", place / "run"), root=place / "root", systemd=False)
-    container = pb.Container(name="main", command=["sh", "-c", "sleep 0.5; echo later; exit 7"])
+    command = ["sh", "-c", "until [ -e {go} ]; do sleep 0.05; done; echo later; exit 7"]
+    container = pb.Container(name="main", command=command)
     run = await driver.start(pb.PodManifest(boot="b1"), container, 2, "")
     print(run.id, run.started_at, flush=True)
     await asyncio.sleep(60)
@@ -215,6 +217,7 @@ asyncio.run(main())
     await agent.wait()
     (run,) = await guest.driver.runs()
     assert (run.id, run.started_at, run.attempt, run.exit) == (name.decode(), int(started), 2, None)
+    go.touch()
     assert (await guest.driver.wait(run)).exit_code == 7
     assert output(run.log_path) == [(b"stdout", b"later")]
 
