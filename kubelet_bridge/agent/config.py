@@ -78,6 +78,11 @@ class Paths(NamedTuple):
         return self.state / "agent"
 
     @property
+    def update(self) -> Path:
+        """What was tried to replace the agent by."""
+        return self.state / "update.json"
+
+    @property
     def manifest(self) -> Path:
         """The last manifest, for as long as the machine runs."""
         return self.run / "manifest.json"

@@ -59,11 +59,13 @@ def fetch(url: str, digest: str, size: int, ca: str, server_name: str, directory
     found = hashlib.sha256(content).hexdigest()
     if found != digest:
         raise FetchError(f"{url}: the SHA-256 is {found}, not {digest}")
-    _write(target, content)
+    place(target, content)
     return target
 
 
 def _download(url: str, size: int, ca: str, server_name: str) -> bytes:
+    if size > LIMIT:
+        raise ValueError("is larger than an agent may be")
     parts = urllib.parse.urlsplit(url)
     if parts.scheme != "https" or not parts.hostname:
         raise ValueError("not an https address")
@@ -78,15 +80,26 @@ def _download(url: str, size: int, ca: str, server_name: str) -> bytes:
     return content
 
 
-def _write(target: Path, content: bytes) -> None:
+def place(target: Path, content: bytes) -> None:
+    """Write it so that it is there whole or not at all, whatever happens to the power or the disk.
+
+    Raises:
+        OSError: there is no room; nothing is left behind.
+    """
     target.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     staged = target.with_name("." + target.name)
-    with staged.open("wb") as file:
-        os.fchmod(file.fileno(), 0o600)
-        file.write(content)
-        file.flush()
-        os.fsync(file.fileno())
-    staged.replace(target)
+    try:
+        with staged.open("wb") as file:
+            os.fchmod(file.fileno(), 0o600)
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        staged.replace(target)
+    except OSError:
+        with contextlib.suppress(OSError):
+            staged.unlink()
+        raise
+    _sync(target.parent)
 
 
 def point(directory: Path, target: Path) -> None:
@@ -96,6 +109,23 @@ def point(directory: Path, target: Path) -> None:
         staged.unlink()
     staged.symlink_to(target.name)
     staged.replace(directory / "current.pyz")
+    _sync(directory)
+
+
+def _sync(directory: Path) -> None:
+    handle = os.open(str(directory), os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def _is_whole(file: Path) -> bool:
+    """A file is named by its digest; one that an image brought under another name is taken as it is."""
+    if not file.exists():
+        return False
+    name = file.resolve().name[: -len(".pyz")]
+    return len(name) != 64 or hashlib.sha256(file.read_bytes()).hexdigest() == name
 
 
 def main(seed: str, state: str) -> None:
@@ -109,7 +139,7 @@ def main(seed: str, state: str) -> None:
     if not agent:
         raise FetchError(seed + " names no agent")
     directory = Path(state) / "agent"
-    if (directory / "current.pyz").exists():
+    if _is_whole(directory / "current.pyz"):
         return  # installed at an earlier boot; since then it has been replacing itself
     url, digest = agent["url"], agent["digest"]
     size = agent.get("size", 0)

@@ -23,7 +23,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         sys.stdout.write(f"{VERSION}\n")
         return 0
     set_up()
-    return {"run": _run, "stop": _stop, "seed": _seed}[command](options)
+    return {"run": _run, "stop": _stop, "seed": _seed, "check": _check}[command](options)
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -38,6 +38,7 @@ def _parser() -> argparse.ArgumentParser:
     stop = commands.add_parser("stop", parents=[places], help="stop all containers in order, and wait for it")
     stop.add_argument("--grace", type=float, help="seconds (the Pod's own grace period)")
     commands.add_parser("version", help="say which agent this is")
+    commands.add_parser("check", help="load everything, and say which agent this is")
     seed = commands.add_parser("seed", help="do what the NoCloud seed says of the agent, without cloud-init")
     seed.add_argument("--from", dest="source", type=Path, help="a disk or directory (the disk labelled cidata)")
     seed.add_argument("--root", type=Path, default=Path("/"), help="where to write (%(default)s)")
@@ -49,14 +50,28 @@ def _paths(options: argparse.Namespace) -> config.Paths:
 
 
 def _run(options: argparse.Namespace) -> int:
-    from kubelet_bridge.agent.running import run
+    from kubelet_bridge.agent import update
+    from kubelet_bridge.agent.own import own_digest
 
     paths = _paths(options)
+    previous = update.count_start(paths.agents, paths.update, own_digest())
+    if previous is not None:
+        update.become(previous, sys.argv[1:])
+    from kubelet_bridge.agent.running import run
+
     try:
         return run(config.load_seed(paths.seed), paths, driver=options.driver or "")
     except config.SeedError as error:
         tell(str(error))
         return 2
+
+
+def _check(_: argparse.Namespace) -> int:
+    import kubelet_bridge.agent.host.shim.main
+    import kubelet_bridge.agent.running  # noqa: F401 - loading it is the check
+
+    sys.stdout.write(f"{VERSION}\n")
+    return 0
 
 
 def _stop(options: argparse.Namespace) -> int:

@@ -80,7 +80,7 @@ class _Agent:
 
     def _updater(self, session: Session) -> Updater:
         trust = (self._seed.ca, self._seed.server_name)
-        updater = Updater(self._paths.agents, self._paths.state / "update.json", own_digest(), trust, self._give_way)
+        updater = Updater(self._paths.agents, self._paths.update, own_digest(), trust, self._give_way)
         session.on("welcome", updater.welcomed)
         session.on("agent_offer", updater.offered)
         return updater

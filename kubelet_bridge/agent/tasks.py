@@ -5,6 +5,9 @@ from __future__ import annotations
 import asyncio
 from typing import Any, Coroutine, Iterable
 
+AGAIN_SECONDS = 10.0
+"""What has not ended by then is cancelled once more. Nobody takes longer to clean up."""
+
 
 def start(work: Coroutine[Any, Any, Any], name: str) -> asyncio.Task[Any]:
     """A task; whoever starts it must keep it, and end it."""
@@ -12,11 +15,18 @@ def start(work: Coroutine[Any, Any, Any], name: str) -> asyncio.Task[Any]:
 
 
 async def end(tasks: Iterable[asyncio.Task[Any]]) -> None:
-    """Cancel them and wait until all have ended, whatever they end with."""
-    ours = list(tasks)
+    """Cancel them and wait until all have ended, whatever they end with.
+
+    Before Python 3.12 ``wait_for`` loses a cancellation that comes together with what it waits for: hence again.
+    """
+    ours = left = set(tasks)
+    while left:
+        for task in left:
+            task.cancel()
+        _, left = await asyncio.wait(left, timeout=AGAIN_SECONDS)
     for task in ours:
-        task.cancel()
-    await asyncio.gather(*ours, return_exceptions=True)
+        if not task.cancelled():
+            task.exception()  # it has been looked at
 
 
 async def until_one_ends(*work: Coroutine[Any, Any, Any]) -> None:
