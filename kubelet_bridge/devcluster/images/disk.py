@@ -12,9 +12,16 @@ from kubelet_bridge.devcluster.images.recipe import EPOCH, Disk
 from kubelet_bridge.devcluster.images.tools import GRUB_DIRECTORY, run
 from kubelet_bridge.errors import Terminal
 
-_KERNEL, _INITRD = "boot/vmlinuz", "boot/initrd.img"
-_GRUB_MODULES = ("biosdisk", "part_msdos", "ext2", "linux", "boot")
-_OFFSET = bootsector.PARTITION_START * bootsector.SECTOR
+_KERNEL, _INITRD = "vmlinuz", "initrd.img"
+_GRUB_MODULES = ("biosdisk", "part_msdos", "ext2", "linux", "boot", "serial", "terminal")
+_BLOCK = 4096
+
+_BOOT_OPTIONS = ("-t", "ext2", "-L", "boot")
+_ROOT_OPTIONS = (
+    "-t", "ext4", "-i", "32768", "-J", "size=32", "-L", "root",
+    "-O", "64bit,dir_nlink,ext_attr,extent,extra_isize,flex_bg,huge_file,metadata_csum",
+)  # fmt: skip
+"""What Debian's mke2fs.conf says of ext4: this machine's is not read, as it may say something else."""
 
 
 def build(archive: Path, disk: Disk, target: Path, scratch: Path, change: Callable[[Path], None]) -> None:
@@ -37,65 +44,80 @@ def build(archive: Path, disk: Disk, target: Path, scratch: Path, change: Callab
             "tar", "--extract", "--numeric-owner", "--xattrs", "--xattrs-include=*", "-C", str(root), "-f", str(archive)
         )
         change(root)
-        _add_boot_files(root, disk)
         _write_raw(root, disk, raw)
         run("qemu-img", "convert", "-f", "raw", "-O", "qcow2", str(raw), str(packed))
         packed.replace(target)
 
 
-def _add_boot_files(root: Path, disk: Disk) -> None:
-    """Kernel and initramfs under names that do not change: what loads them looks them up by name."""
-    kernel = next((root / "boot").glob("vmlinuz-*"))
-    (root / _KERNEL).symlink_to(kernel.name)
-    (root / _INITRD).write_bytes(initramfs.build(root, disk.modules))
-    for path in (root / _KERNEL, root / _INITRD, root / "boot", root):
-        os.utime(path, (EPOCH, EPOCH), follow_symlinks=False)
-
-
 def _write_raw(root: Path, disk: Disk, raw: Path) -> None:
-    size = disk.mebibytes << 20
-    core = raw.with_name("core.img")
-    configuration = raw.with_name("grub.cfg")
-    configuration.write_text(grub_configuration(disk))
-    run("grub-mkimage", "-O", "i386-pc", "-p", "/boot/grub", "-c", str(configuration), "-o", str(core), *_GRUB_MODULES)
+    sectors = (disk.mebibytes << 20) // bootsector.SECTOR
     with raw.open("wb") as file:
         boot = (GRUB_DIRECTORY / "boot.img").read_bytes()
         disk_id = uuid.UUID(disk.uuid).int & 0xFFFFFFFF
-        file.write(bootsector.boot_area(boot, core.read_bytes(), size // bootsector.SECTOR, disk_id))
-        file.truncate(size)
-    _make_file_system(root, disk, raw, (size - _OFFSET) // 4096)
-    _set_change_times(raw)
+        file.write(bootsector.boot_area(boot, _grub(disk, raw.parent), sectors, disk_id))
+        file.truncate(sectors * bootsector.SECTOR)
+    loaded = _boot_directory(root, disk, raw.with_name("boot"))
+    own = str(uuid.uuid5(uuid.UUID(disk.uuid), "boot"))
+    _make_file_system(loaded, raw, (bootsector.BOOT_START, bootsector.ROOT_START), own, _BOOT_OPTIONS)
+    _make_file_system(root, raw, (bootsector.ROOT_START, sectors), disk.uuid, _ROOT_OPTIONS)
+
+
+def _boot_directory(root: Path, disk: Disk, directory: Path) -> Path:
+    """Kernel and initramfs under names that do not change: what loads them looks them up by name.
+
+    They are on a file system of their own, which a guest never mounts. What GRUB reads is there whatever became of the
+    root file system, whose journal GRUB cannot replay.
+    """
+    directory.mkdir()
+    (directory / _KERNEL).write_bytes(next((root / "boot").glob("vmlinuz-*")).read_bytes())
+    (directory / _INITRD).write_bytes(initramfs.build(root, disk.modules))
+    for path in (*directory.iterdir(), directory, root):
+        os.utime(path, (EPOCH, EPOCH))
+    return directory
+
+
+def _grub(disk: Disk, scratch: Path) -> bytes:
+    """GRUB's core image, with all that it has to know."""
+    core, configuration = scratch / "core.img", scratch / "grub.cfg"
+    configuration.write_text(grub_configuration(disk))
+    run("grub-mkimage", "-O", "i386-pc", "-p", "/", "-c", str(configuration), "-o", str(core), *_GRUB_MODULES)
+    return core.read_bytes()
 
 
 def grub_configuration(disk: Disk) -> str:
-    """What GRUB does: nothing is asked, nothing waited for, nothing else can be booted."""
+    """What GRUB does: nothing is asked, nothing waited for. It says on both consoles what fails."""
     return (
+        "serial --unit=0 --speed=115200\nterminal_output console serial\n"
         f"set root=(hd0,msdos1)\nlinux /{_KERNEL} root=UUID={disk.uuid} rw {disk.arguments}\ninitrd /{_INITRD}\nboot\n"
     )
 
 
-def _make_file_system(root: Path, disk: Disk, raw: Path, blocks: int) -> None:
-    """Inode tables and journal are made now: made later, they are the guest's first minutes of writing."""
-    options = f"offset={_OFFSET},hash_seed={disk.uuid},lazy_itable_init=0,lazy_journal_init=0,root_owner=0:0"
+def _make_file_system(root: Path, raw: Path, sectors: tuple[int, int], own: str, options: tuple[str, ...]) -> None:
+    """Fill ``sectors`` (first, end) of ``raw`` with a file system that holds ``root``; ``own`` is its UUID.
+
+    Inode tables and journal are made now: made later, they are the guest's first minutes of writing.
+    """
+    start, size = sectors[0] * bootsector.SECTOR, (sectors[1] - sectors[0]) * bootsector.SECTOR
+    extended = f"offset={start},hash_seed={own},lazy_itable_init=0,lazy_journal_init=0,root_owner=0:0"
     run(
-        "mke2fs", "-q", "-F", "-t", "ext4", "-b", "4096", "-i", "32768", "-J", "size=32", "-m", "0", "-L", "root",
-        "-U", disk.uuid, "-E", options, "-d", str(root), str(raw), str(blocks),
+        "mke2fs", "-q", "-F", "-b", str(_BLOCK), "-I", "256", "-m", "0", "-U", own, *options, "-E", extended,
+        "-d", str(root), str(raw), str(size // _BLOCK),
         environment={"E2FSPROGS_FAKE_TIME": str(EPOCH), "MKE2FS_CONFIG": "/dev/null"},
     )  # fmt: skip
+    _set_change_times(f"{raw}?offset={start}", raw.with_name("times"))
 
 
-def _set_change_times(raw: Path) -> None:
+def _set_change_times(file_system: str, script: Path) -> None:
     """mke2fs copies the inode change and access times, which are when we unpacked the files. Set them all alike."""
-    said = run("debugfs", "-R", "stats -h", f"{raw}?offset={_OFFSET}")
+    said = run("debugfs", "-R", "stats -h", file_system)
     last = _number(said, "Inode count") - _number(said, "Free inodes")  # mke2fs hands them out from the first on
     commands = "".join(
         f"sif <{inode}> {field} @{EPOCH}\nsif <{inode}> {field}_extra 0\n"
         for inode in (2, *range(11, last + 1))
         for field in ("ctime", "atime")
     )
-    script = raw.with_name("times")
     script.write_text(commands)
-    run("debugfs", "-w", "-f", str(script), f"{raw}?offset={_OFFSET}", environment={"E2FSPROGS_FAKE_TIME": str(EPOCH)})
+    run("debugfs", "-w", "-f", str(script), file_system, environment={"E2FSPROGS_FAKE_TIME": str(EPOCH)})
 
 
 def _number(said: str, field: str) -> int:

@@ -88,11 +88,16 @@ class Source(msgspec.Struct, frozen=True):
         """Over everything that the recipe says; whether a file can be executed counts."""
         digest = hashlib.sha256()
         for directory in self.directories:
-            for path in sorted(directory.rglob("*")):
-                if path.is_file() and path.suffix != ".md":
+            for path in files(directory):
+                if path.suffix != ".md":
                     executable = bool(path.stat().st_mode & 0o100)
                     digest.update(f"\0{path.relative_to(directory)}\0{executable}\0".encode() + path.read_bytes())
         return digest.hexdigest()
+
+
+def files(directory: Path) -> list[Path]:
+    """The regular files below ``directory``, in order; but for what an installer of Python packages compiles."""
+    return [path for path in sorted(directory.rglob("*")) if path.is_file() and "__pycache__" not in path.parts]
 
 
 def root() -> Path:

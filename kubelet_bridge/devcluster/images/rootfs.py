@@ -1,12 +1,12 @@
 """The file system of a recipe, as a tar archive: Debian's packages by mmdebstrap, and the recipe's files over them."""
 
 import io
-import stat
 import tarfile
 import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 
+from kubelet_bridge.devcluster.images import recipe as recipes
 from kubelet_bridge.devcluster.images.recipe import EPOCH, Recipe, Source
 from kubelet_bridge.devcluster.images.tools import run
 
@@ -99,14 +99,11 @@ def _machines_own_options() -> tuple[str, ...]:
 
 def overlay_archive(source: Source, more: Files) -> bytes:
     """A tar of the recipe's files and ``more``, owned by root, its modes only 0755, 0644 or what ``more`` says."""
-    found: dict[str, tuple[int, bytes | Path]] = {}
+    found: dict[str, tuple[int, bytes]] = {}
     for overlay in source.overlays():
-        for path in sorted(overlay.rglob("*")):
-            if path.is_symlink():
-                found[str(path.relative_to(overlay))] = (stat.S_IFLNK, path.readlink())
-            elif path.is_file():
-                mode = 0o755 if path.stat().st_mode & 0o100 else 0o644
-                found[str(path.relative_to(overlay))] = (mode, path.read_bytes())
+        for path in recipes.files(overlay):
+            mode = 0o755 if path.stat().st_mode & 0o100 else 0o644
+            found[str(path.relative_to(overlay))] = (mode, path.read_bytes())
     found |= more
     buffer = io.BytesIO()
     with tarfile.open(fileobj=buffer, mode="w", format=tarfile.PAX_FORMAT) as archive:
@@ -115,13 +112,8 @@ def overlay_archive(source: Source, more: Files) -> bytes:
     return buffer.getvalue()
 
 
-def _add(archive: tarfile.TarFile, name: str, mode: int, content: bytes | Path) -> None:
+def _add(archive: tarfile.TarFile, name: str, mode: int, content: bytes) -> None:
     entry = tarfile.TarInfo(f"./{name}")
-    entry.mtime = EPOCH
+    entry.mtime, entry.mode, entry.size = EPOCH, mode, len(content)
     entry.uid = entry.gid = 0
-    if isinstance(content, Path):
-        entry.type, entry.linkname, entry.mode = tarfile.SYMTYPE, str(content), 0o777
-        archive.addfile(entry)
-    else:
-        entry.mode, entry.size = mode, len(content)
-        archive.addfile(entry, io.BytesIO(content))
+    archive.addfile(entry, io.BytesIO(content))

@@ -7,7 +7,7 @@ from kubelet_bridge.errors import Terminal
 
 BOOT = bytes(range(256)) + bytes(254) + b"\x55\xaa"
 CORE = b"core" * 1000
-SECTORS = 16384
+SECTORS = 131072
 
 
 def area(core: bytes = CORE, boot: bytes = BOOT, sectors: int = SECTORS) -> bytes:
@@ -28,10 +28,11 @@ def test_the_boot_code_is_kept_around_the_partition_table() -> None:
     assert area()[510:512] == b"\x55\xaa"
 
 
-def test_one_active_linux_partition_takes_the_rest_of_the_disk() -> None:
-    status, kind, start, size = struct.unpack("<B3xB3xII", area()[446:462])
-    assert (status, kind, start, size) == (0x80, 0x83, 2048, SECTORS - 2048)
-    assert not any(area()[462:510])
+def test_the_kernel_has_an_active_partition_and_the_root_file_system_the_rest_of_the_disk() -> None:
+    first, second = struct.unpack("<B3xB3xII", area()[446:462]), struct.unpack("<B3xB3xII", area()[462:478])
+    assert first == (0x80, 0x83, 2048, 65536 - 2048)
+    assert second == (0, 0x83, 65536, SECTORS - 65536)
+    assert not any(area()[478:510])
 
 
 def test_the_disk_has_its_signature() -> None:
@@ -44,7 +45,7 @@ def test_the_disk_has_its_signature() -> None:
         (BOOT, bytes(2047 * 512 + 1), SECTORS),
         (BOOT[:-1], CORE, SECTORS),
         (bytes(512), CORE, SECTORS),
-        (BOOT, CORE, 2048),
+        (BOOT, CORE, 65536),
     ],
 )
 def test_what_does_not_fit_is_refused(boot: bytes, core: bytes, sectors: int) -> None:
