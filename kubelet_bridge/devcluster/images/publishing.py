@@ -1,6 +1,7 @@
 """Copying an OCI layout into a registry (distribution specification, "Pushing manifests")."""
 
 import asyncio
+import io
 from pathlib import Path
 
 import aiohttp
@@ -43,5 +44,5 @@ async def _push_blob(http: aiohttp.ClientSession, url: str, layout: Path, digest
         started.raise_for_status()
         place = started.url.join(URL(started.headers["Location"]))
     content = await asyncio.to_thread(oci.blob(layout, digest).read_bytes)
-    async with http.put(place.update_query(digest=digest), data=content) as answer:
+    async with http.put(place.update_query(digest=digest), data=io.BytesIO(content)) as answer:
         answer.raise_for_status()
