@@ -19,13 +19,19 @@ TIMEOUT = "600s"
 _PAGE_SECONDS = 60.0
 TABLES = (
     ("The virtual node, beside the node that plays a cloud host", ("get", "nodes", "-o", "wide")),
-    ("Three Pods, and the virtual machines they are", ("get", "pods,vm", "-o", "wide")),
+    ("The Pods, and the virtual machines they are", ("get", "pods,vm", "-o", "wide")),
     ("The Service sees the Pods, and only them", ("get", "endpointslices")),
 )
 
 
 _SERVICE = "kubernetes.io/service-name=web"
 _ENDPOINT = "{.items[0].endpoints[0].addresses[0]}:{.items[0].ports[0].port}"
+
+
+def suited(manifest: Path, mode: HostMode) -> Path:
+    """``NAME.process.yaml`` beside ``NAME.yaml``, when the mode cannot run images and there is one."""
+    other = manifest.with_suffix(f".process{manifest.suffix}")
+    return other if mode is HostMode.PROCESS and other.exists() else manifest
 
 
 async def run(manifest: Path, directory: Path | None, progress: Progress) -> None:
@@ -36,6 +42,7 @@ async def run(manifest: Path, directory: Path | None, progress: Progress) -> Non
     """
     cluster = DevCluster(directory, progress)
     mode = await asyncio.to_thread(demomode.choose, cache_root(), progress)
+    manifest = await asyncio.to_thread(suited, manifest, mode)
     await cluster.up(Options(bridge=True, host_mode=mode))
     environment = {**os.environ, **cluster.env()}
 
@@ -57,9 +64,9 @@ async def run(manifest: Path, directory: Path | None, progress: Progress) -> Non
     for title, arguments in TABLES:
         click.echo(f"\n{title}:\n{(await kubectl(*arguments)).rstrip()}")
     click.echo(f"\n{await asyncio.to_thread(cluster.guests)}")
-    if mode is HostMode.QEMU:
+    if mode.has_guests:
         endpoint = await kubectl("get", "endpointslices", "-l", _SERVICE, "-o", f"jsonpath={_ENDPOINT}")
-        click.echo(f"\nThe page that http://{endpoint}/ answers with, from a container in a virtual machine:")
+        click.echo(f"\nThe page that http://{endpoint}/ answers with, from inside a Pod:")
         click.echo((await _page(f"http://{endpoint}/")).rstrip())
 
 

@@ -1,4 +1,4 @@
-"""Which mode the demonstration runs in: real guests when this machine can have them, else none, and why."""
+"""Which mode the demonstration runs in: real guests if this machine can have them, else the agent alone, else none."""
 
 import os
 import re
@@ -9,6 +9,7 @@ from pathlib import Path
 import msgspec
 
 from kubelet_bridge.devcluster import registry
+from kubelet_bridge.devcluster.devhost.process import launch
 from kubelet_bridge.devcluster.devhost.qemu import programs
 from kubelet_bridge.devcluster.hostmodes import HostMode
 from kubelet_bridge.devcluster.images import tools
@@ -57,12 +58,15 @@ def choose(cache: Path, progress: Progress) -> HostMode:
         names = " ".join(machine.lacking)
         with progress.step(f"apt-get install {names}", f"installed {names}"):
             why_not = _install(machine.lacking)
-    if why_not:
-        progress.say(
-            f"no real guests: {why_not}. The virtual machines go through their phases, and nothing runs in them"
-        )
+    if not why_not:
+        progress.say("mode qemu: the virtual machines are real guests")
+        return HostMode.QEMU
+    progress.say(f"no real guests: {why_not}")
+    if refused := launch.refusal():
+        progress.say(f"mode none: {refused}. The virtual machines go through their phases, and nothing runs in them")
         return HostMode.NONE
-    return HostMode.QEMU
+    progress.say("mode process: in place of a virtual machine, the agent runs its Pod's command on this machine")
+    return HostMode.PROCESS
 
 
 def look(cache: Path) -> Machine:

@@ -2,6 +2,7 @@
 
 import os
 import select
+import shutil
 import signal
 import subprocess
 from collections.abc import Iterator
@@ -17,6 +18,17 @@ _NAMESPACES = ("--mount", "--pid", "--uts", "--ipc", "--fork", "--kill-child=SIG
 
 # The shell ends at once: the guest is nobody's child of ours, and lives on when we do not.
 _DETACH = 'umask 022; log=$1; shift; "$@" </dev/null >>"$log" 2>&1 &'
+
+
+def refusal() -> str:
+    """Why this machine runs no guests in this mode; empty when it makes the namespaces that they need. Blocks."""
+    if shutil.which("unshare") is None:
+        return "unshare is not installed (Debian: util-linux)"
+    tried = subprocess.run(
+        ["unshare", *_user_namespace(), *_NAMESPACES, "true"],
+        stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    return tried.stderr.strip() or "namespaces are refused" if tried.returncode else ""
 
 
 def start(places: Places, hostname: str) -> Process:
@@ -45,13 +57,18 @@ def start(places: Places, hostname: str) -> Process:
 
 
 def _detached(places: Places, hostname: str, sender: int) -> None:
-    user = [] if os.geteuid() == 0 else ["--user", "--map-root-user"]
     program = [guest_python(), "-I", "-S", machine.__file__]
     arguments = [str(places.directory), hostname, guest_python(), str(sender)]
     subprocess.run(
-        ["/bin/sh", "-c", _DETACH, "sh", str(places.console), "unshare", *user, *_NAMESPACES, *program, *arguments],
+        ["/bin/sh", "-c", _DETACH, "sh", str(places.console), "unshare", *_user_namespace(), *_NAMESPACES,
+         *program, *arguments],
         stdin=subprocess.DEVNULL, check=True, start_new_session=True, pass_fds=(sender,), cwd="/",
     )  # fmt: skip
+
+
+def _user_namespace() -> list[str]:
+    """Who is not root has to be it somewhere to make the other namespaces."""
+    return [] if os.geteuid() == 0 else ["--user", "--map-root-user"]
 
 
 def _heard(receiver: int) -> tuple[int, bool]:
