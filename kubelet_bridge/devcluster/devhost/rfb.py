@@ -3,6 +3,8 @@
 import struct
 from enum import IntEnum
 
+from kubelet_bridge.devcluster.devhost.streams import MemoryStream
+
 _VERSION = b"RFB 003.008\n"
 _SIDE = 32
 _BLUE = b"\xff\x00\x00\x00"
@@ -86,3 +88,18 @@ class RfbServer:
 def _update() -> bytes:
     """A FramebufferUpdate of the whole picture, raw. Only for non-incremental requests: the picture never changes."""
     return struct.pack(">BxHHHHHi", 0, 1, 0, 0, _SIDE, _SIDE, 0) + _BLUE * (_SIDE * _SIDE)
+
+
+def screen(name: str) -> MemoryStream:
+    """A viewer's connection to a server of its own."""
+    server = RfbServer(name)
+
+    def receive(data: bytes) -> None:
+        try:
+            stream.push(server.feed(data))
+        except ValueError:
+            stream.end()
+
+    stream = MemoryStream(receive, lambda _: None)
+    stream.push(server.greeting)
+    return stream

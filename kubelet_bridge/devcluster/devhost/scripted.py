@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 import msgspec
 
 from kubelet_bridge.devcluster.devhost import handover
-from kubelet_bridge.devcluster.devhost.rfb import RfbServer
+from kubelet_bridge.devcluster.devhost.rfb import screen
 from kubelet_bridge.devcluster.devhost.runtime import (
     ByteStream,
     Exit,
@@ -18,6 +18,7 @@ from kubelet_bridge.devcluster.devhost.runtime import (
     GuestState,
     Host,
 )  # fmt: skip
+from kubelet_bridge.devcluster.devhost.stateful import StatefulGuest
 from kubelet_bridge.devcluster.devhost.streams import MemoryStream
 from kubelet_bridge.devcluster.devhost.terminal import Terminal, Wish, boot_lines
 from kubelet_bridge.errors import Transient
@@ -41,29 +42,17 @@ class Timings(msgspec.Struct, frozen=True):
     migrate: float = 0.5
 
 
-class ScriptedGuest:
+class ScriptedGuest(StatefulGuest):
     """A guest that exists in name only."""
 
     def __init__(self, spec: GuestSpec, timings: Timings, host: Host) -> None:
-        self._spec = spec
+        super().__init__(spec, lambda: host.changed(self))
         self._timings = timings
-        self._host = host
-        self._state = GuestState()
         self._timer: asyncio.TimerHandle | None = None
         self._thaw: asyncio.TimerHandle | None = None
         self._terminal = Terminal(spec.hostname)
         self._consoles: set[MemoryStream] = set()
         self._incoming: handover.Incoming | None = None
-
-    @property
-    def spec(self) -> GuestSpec:
-        """What it was started from."""
-        return self._spec
-
-    @property
-    def state(self) -> GuestState:
-        """As of now."""
-        return self._state
 
     @property
     def migration_ports(self) -> Mapping[str, int]:
@@ -150,17 +139,7 @@ class ScriptedGuest:
 
     async def vnc(self) -> ByteStream:
         """Its screen."""
-        server = RfbServer(self._spec.name)
-
-        def receive(data: bytes) -> None:
-            try:
-                stream.push(server.feed(data))
-            except ValueError:
-                stream.end()
-
-        stream = MemoryStream(receive, lambda _: None)
-        stream.push(server.greeting)
-        return stream
+        return screen(self._spec.name)
 
     async def info(self) -> GuestInfo:
         """Invented, but always the same."""
@@ -240,11 +219,6 @@ class ScriptedGuest:
             action()
         else:
             self._timer = asyncio.get_running_loop().call_later(seconds, action)
-
-    def _set(self, state: GuestState) -> None:
-        if state != self._state:
-            self._state = state
-            self._host.changed(self)
 
 
 class ScriptedRuntime:

@@ -13,38 +13,26 @@ from kubelet_bridge.devcluster.devhost.process import launch
 from kubelet_bridge.devcluster.devhost.process.console import ConsoleStream
 from kubelet_bridge.devcluster.devhost.process.facts import guest_info
 from kubelet_bridge.devcluster.devhost.process.places import Places
-from kubelet_bridge.devcluster.devhost.rfb import RfbServer
+from kubelet_bridge.devcluster.devhost.rfb import screen
 from kubelet_bridge.devcluster.devhost.runtime import ByteStream, Exit, GuestInfo, GuestSpec, GuestState, Host
-from kubelet_bridge.devcluster.devhost.streams import MemoryStream
+from kubelet_bridge.devcluster.devhost.stateful import StatefulGuest
 from kubelet_bridge.devcluster.processes import Process
 from kubelet_bridge.errors import Terminal, Transient
 
 log = structlog.get_logger(__name__)
 
 
-class ProcessGuest:
+class ProcessGuest(StatefulGuest):
     """A guest. ``ended`` is called with it when its first process has; ``settle`` then finds out what that means."""
 
     def __init__(self, spec: GuestSpec, places: Places, agent: str, host: Host) -> None:
-        self._spec = spec
+        super().__init__(spec, lambda: host.changed(self))
         self._places = places
         self._agent_version = agent
-        self._host = host
-        self._state = GuestState()
         self._process: Process | None = None
         self._forced = Exit.CRASHED
         self._resetting = False
         self._thaw: asyncio.TimerHandle | None = None
-
-    @property
-    def spec(self) -> GuestSpec:
-        """What it was started from."""
-        return self._spec
-
-    @property
-    def state(self) -> GuestState:
-        """As of now."""
-        return self._state
 
     @property
     def migration_ports(self) -> Mapping[str, int]:
@@ -145,17 +133,7 @@ class ProcessGuest:
 
     async def vnc(self) -> ByteStream:
         """A screen with nothing on it."""
-        server = RfbServer(self._spec.name)
-
-        def receive(data: bytes) -> None:
-            try:
-                stream.push(server.feed(data))
-            except ValueError:
-                stream.end()
-
-        stream = MemoryStream(receive, lambda _: None)
-        stream.push(server.greeting)
-        return stream
+        return screen(self._spec.name)
 
     async def info(self) -> GuestInfo:
         """About this machine's operating system."""
@@ -173,8 +151,3 @@ class ProcessGuest:
 
     def _thaw_now(self) -> None:
         self._set(msgspec.structs.replace(self._state, frozen=False))
-
-    def _set(self, state: GuestState) -> None:
-        if state != self._state:
-            self._state = state
-            self._host.changed(self)

@@ -14,6 +14,7 @@ from kubelet_bridge.devcluster.devhost.qemu.agent import Agent
 from kubelet_bridge.devcluster.devhost.qemu.instance import Instance
 from kubelet_bridge.devcluster.devhost.qemu.serial import SerialLine, SocketStream
 from kubelet_bridge.devcluster.devhost.runtime import ByteStream, Exit, GuestInfo, GuestSpec, GuestState, Host
+from kubelet_bridge.devcluster.devhost.stateful import StatefulGuest
 from kubelet_bridge.errors import Transient
 
 log = structlog.get_logger(__name__)
@@ -25,14 +26,12 @@ _CONNECT_SECONDS = 20.0
 _MIGRATION_POLL = 0.2
 
 
-class QemuGuest:
+class QemuGuest(StatefulGuest):
     """A guest. ``run`` looks after it for as long as it lasts."""
 
     def __init__(self, spec: GuestSpec, instance: Instance, host: Host, started_at: datetime | None = None) -> None:
-        self._spec = spec
+        super().__init__(spec, lambda: host.changed(self))
         self._instance = instance
-        self._host = host
-        self._state = GuestState()
         self._started_at = started_at
         self._qmp: qmp.Connection | None = None
         self._serial = SerialLine()
@@ -45,16 +44,6 @@ class QemuGuest:
         self._leaving = False
         self._wake = asyncio.Event()
         self._ports: dict[str, int] = {}
-
-    @property
-    def spec(self) -> GuestSpec:
-        """What it was started from."""
-        return self._spec
-
-    @property
-    def state(self) -> GuestState:
-        """As of now."""
-        return self._state
 
     @property
     def migration_ports(self) -> Mapping[str, int]:
@@ -287,8 +276,3 @@ class QemuGuest:
         for line in (self._qmp, self._serial, self._agent):
             if line is not None:
                 line.close()
-
-    def _set(self, state: GuestState) -> None:
-        if state != self._state:
-            self._state = state
-            self._host.changed(self)
