@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import shutil
 import signal
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -27,6 +28,7 @@ pytestmark = [
     pytest.mark.cluster,
     pytest.mark.timeout(400),
     pytest.mark.skipif(not allowed, reason="this machine does not let us make namespaces"),
+    pytest.mark.skipif(not shutil.which("busybox"), reason="not installed: busybox-static, which containers run here"),
 ]
 
 SECONDS = 120.0
