@@ -13,6 +13,7 @@ SEED_PATH = "/etc/kubelet-bridge/agent.json"
 BOOT_SCRIPT_PATH = "/var/lib/cloud/scripts/per-boot/kubelet-bridge.sh"
 """cloud-init runs what is there at every boot, in its last stage (the module ``scripts_per_boot``)."""
 
+AGENTS = "/var/lib/kubelet-bridge/agent"
 INSTALLED_MARK = "/var/lib/kubelet-bridge/installed"
 """There is nothing left to install. An image that comes with the agent has it from the start."""
 
@@ -20,7 +21,11 @@ INSTALLED_MARK = "/var/lib/kubelet-bridge/installed"
 # commands have to wait for it. At every boot: the first may have been cut short.
 _BOOT_SCRIPT = f"""\
 #!/bin/sh
-if [ -e {INSTALLED_MARK} ]; then exit 0; fi
+if [ -e {INSTALLED_MARK} ]; then
+    current=$(readlink {AGENTS}/current.pyz)
+    # A disk may have lost what the agent's file was: it is named by its SHA-256.
+    if [ "$(sha256sum <"{AGENTS}/$current" 2>/dev/null | cut -c 1-64).pyz" = "$current" ]; then exit 0; fi
+fi
 ( sh {install.INSTALLER_PATH} && touch {INSTALLED_MARK} ) </dev/null >>/var/log/kubelet-bridge-install.log 2>&1 &
 """
 

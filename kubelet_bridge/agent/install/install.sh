@@ -34,10 +34,10 @@ until problem=$("$python" -I -S - "$SEED" "$STATE" 2>&1 <<'KUBELET_BRIDGE_FETCH'
 @FETCH@
 KUBELET_BRIDGE_FETCH
 ); do
-    say "$problem"
+    # The bridge may be away for as long as it likes: a guest without an agent would stay so until its next boot.
     tries=$((tries + 1))
-    if [ "$tries" -ge 60 ]; then exit 1; fi
-    sleep 5
+    if [ $((tries % 60)) -eq 1 ]; then say "$problem; trying again and again"; fi
+    if [ "$tries" -lt 60 ]; then sleep 5; else sleep 60; fi
 done
 
 put() { # FILE MODE: from standard input, with the Python that was found

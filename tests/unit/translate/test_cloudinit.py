@@ -1,5 +1,6 @@
 import base64
 import email
+import hashlib
 import shlex
 import subprocess
 from pathlib import Path
@@ -188,21 +189,30 @@ def test_the_seed_is_what_the_agent_reads(tmp_path: Path) -> None:
     assert seed.agent == AgentFile("1.2.3", "ab" * 32, url, 12345)
 
 
-def test_the_installer_runs_at_each_boot_until_it_has_succeeded_once(tmp_path: Path) -> None:
+def test_the_installer_runs_at_each_boot_until_a_whole_agent_is_there(tmp_path: Path) -> None:
     files = {path: base64.b64decode(file["content"]).decode() for path, file in files_of(pod()).items()}
     script = files["/var/lib/cloud/scripts/per-boot/kubelet-bridge.sh"]
-    for path in ("/var/lib/kubelet-bridge/installed", "/var/log/kubelet-bridge-install.log", INSTALLER_PATH):
-        script = script.replace(path, str(tmp_path / Path(path).name))
-    log, mark, installer = tmp_path / "log", tmp_path / "installed", tmp_path / "install.sh"
+    for path in ("/var/lib/kubelet-bridge/", "/var/log/kubelet-bridge-install.log", INSTALLER_PATH):
+        script = script.replace(path, str(tmp_path / Path(path).name) + "/" * path.endswith("/"))
+    log, state, installer = tmp_path / "log", tmp_path / "kubelet-bridge", tmp_path / "install.sh"
+    (state / "agent").mkdir(parents=True)
     installer.write_text(f"echo ran >>{log}; [ -e {tmp_path}/network ]")
-    for _ in range(2):
-        subprocess.run(["/bin/sh", "-c", f"{script}\nwait"], check=False)
-    assert not mark.exists()
+
+    def boot(times: int) -> int:
+        for _ in range(times):
+            subprocess.run(["/bin/sh", "-c", f"{script}\nwait"], check=False)
+        return log.read_text().count("ran")
+
+    assert boot(2) == 2
+    assert not (state / "installed").exists()
     (tmp_path / "network").touch()
-    for _ in range(2):
-        subprocess.run(["/bin/sh", "-c", f"{script}\nwait"], check=True)
-    assert mark.exists()
-    assert log.read_text() == "ran\n" * 3
+    digest = hashlib.sha256(b"an agent").hexdigest()
+    (state / "agent" / f"{digest}.pyz").write_bytes(b"an agent")
+    (state / "agent" / "current.pyz").symlink_to(f"{digest}.pyz")
+    assert boot(3) == 3
+    assert (state / "installed").exists()
+    (state / "agent" / f"{digest}.pyz").write_bytes(b"an age\0\0")
+    assert boot(1) == 4
 
 
 def test_scripts_for_the_guest_are_shell() -> None:

@@ -1,15 +1,23 @@
+from __future__ import annotations
+
 import asyncio
 import contextlib
+import hashlib
+import http.server
 import json
 import os
 import signal
+import ssl
 import sys
-from collections.abc import AsyncIterator
+import threading
+from collections.abc import AsyncIterator, Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 
 from kubelet_bridge.agent.config import Seed
+from kubelet_bridge.agent.v1 import agent_pb2 as pb
 from kubelet_bridge.guest import bundle
 from kubelet_bridge.guest.bundle import Bundle
 from tests.support.guestbridge import GuestBridge
@@ -85,3 +93,55 @@ async def machine(bridge: GuestBridge, built: Bundle, tmp_path: Path) -> AsyncIt
     machine.write_seed(bridge.seed())
     yield machine
     await machine.close()
+
+
+NEWER = "99.0.0"
+
+
+class Files:
+    """The bridge's file server: what it answers is the test's to say."""
+
+    def __init__(self, bridge: GuestBridge, private: Path) -> None:
+        self.content = b""
+        self.answers = 0
+        certificate = bridge.authority.issue(now=datetime.now(UTC))
+        pem = private / "files.pem"
+        pem.write_bytes(certificate.key + certificate.certificate)
+        files = self
+
+        class Handler(http.server.BaseHTTPRequestHandler):
+            def do_GET(self) -> None:
+                files.answers += 1
+                self.send_response(200)
+                self.send_header("Content-Length", str(len(files.content)))
+                self.end_headers()
+                self.wfile.write(files.content)
+
+            def log_message(self, *_: object) -> None: ...
+
+        self.server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.load_cert_chain(pem)
+        self.server.socket = context.wrap_socket(self.server.socket, server_side=True)
+        self._thread = threading.Thread(target=self.server.serve_forever, daemon=True)
+        self._thread.start()
+
+    def offer(self, content: bytes, digest: str = "") -> pb.AgentOffer:
+        self.content = content
+        digest = digest or hashlib.sha256(content).hexdigest()
+        url = f"https://127.0.0.1:{self.server.server_port}/agent/{digest}.pyz"
+        return pb.AgentOffer(version=NEWER, digest=digest, url=url, size=len(content))
+
+    def close(self) -> None:
+        self.server.shutdown()
+        self.server.server_close()
+        self._thread.join()
+
+
+@pytest.fixture
+def files(bridge: GuestBridge, tmp_path: Path) -> Iterator[Files]:
+    private = tmp_path / "private"
+    private.mkdir()
+    made = Files(bridge, private)
+    yield made
+    made.close()
