@@ -4,7 +4,7 @@ As containerd writes it (pkg/cri/io/logger.go): a line longer than 16 KiB, and a
 and goes on in the next record of its stream; F ends it. So the bytes can be had back exactly.
 """
 
-# ruff: noqa: PTH105, PTH110 - a shim has no room for pathlib
+# ruff: noqa: PTH105, PTH110, PTH123 - a shim has no room for pathlib
 
 from __future__ import annotations
 
@@ -80,8 +80,9 @@ class Lines:
 class CriLog:
     """A log file of bounded size: ``path``, and before it ``path.1`` (younger) to ``path.N`` (older).
 
-    When ``path`` has reached ``limit`` bytes it becomes ``path.1``; the oldest is dropped. No record is torn apart.
-    What cannot be written (a full disk) is lost; the container runs on.
+    When ``path`` has reached ``limit`` bytes it becomes ``path.1``; the oldest is dropped, and ``path.dropped`` says
+    how many records that were in all. No record is torn apart. What cannot be written (a full disk) is lost; the
+    container runs on.
     """
 
     def __init__(self, path: str, limit: int, files: int) -> None:
@@ -125,6 +126,8 @@ class CriLog:
             pass
 
     def _rotate(self) -> None:
+        if os.path.exists(f"{self._path}.{self._files - 1}"):
+            self._count(f"{self._path}.{self._files - 1}")
         for number in range(self._files - 1, 0, -1):
             older = f"{self._path}.{number}"
             newer = self._path if number == 1 else f"{self._path}.{number - 1}"
@@ -133,6 +136,25 @@ class CriLog:
         os.close(self._open)
         self._open = self._reopen()
         self._size = 0
+
+    def _count(self, oldest: str) -> None:
+        total, staged = f"{self._path}.dropped", f"{self._path}.dropped.new"
+        records = 0
+        try:
+            with open(oldest, "rb") as file:
+                while True:
+                    piece = file.read(LINE * 8)
+                    if not piece:
+                        break
+                    records += piece.count(b"\n")
+            if os.path.exists(total):
+                with open(total, "rb") as file:
+                    records += int(file.read())
+            with open(staged, "wb") as file:
+                file.write(b"%d" % records)
+            os.replace(staged, total)
+        except (OSError, ValueError):
+            pass  # the count will be too small; better than no log
 
     def _reopen(self) -> int:
         return os.open(self._path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)

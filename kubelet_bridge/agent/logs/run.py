@@ -98,6 +98,10 @@ class FollowedRun:
             self.acknowledged = self._tail.place
         return lost
 
+    def waiting(self) -> int:
+        """Bytes of the file that have not been read. Blocks for the disk."""
+        return self._tail.backlog()
+
     def reclaim(self) -> None:
         """Give back the disk space of what nobody will read again; the file keeps its size and its newest part."""
         self._reclaimed = reclaim(self.path, self.acknowledged, self._reclaimed)

@@ -20,6 +20,9 @@ WINDOW = 1024 * 1024
 BATCH = 48 * 1024
 BACKLOG = 64 * 1024 * 1024
 """Bytes of one run that may wait; of more the oldest records are given up."""
+ALL_BACKLOG = 4 * BACKLOG
+"""Bytes that may wait in all; of more the oldest ended runs keep only their last ``ENDED_KEEP``."""
+ENDED_KEEP = 64 * 1024
 _QUICK, _SLOW = 0.05, 0.5
 """Seconds between two looks at the files: while they grow, and when nothing has been new for a while."""
 _SAVE_SECONDS = 1.0
@@ -202,10 +205,14 @@ class Shipper:
 
     async def _tidy(self) -> None:
         """Remove what has arrived, and give up what is too much."""
-        for key, run in list(self._runs.items()):
-            lost = await self._apart(run.shorten, self._backlog)
+        room = ALL_BACKLOG - await self._apart(lambda: sum(run.waiting() for run in self._runs.values()))
+        for key, run in sorted(self._runs.items(), key=lambda one: one[0].attempt):
+            keep = ENDED_KEEP if room < 0 and run.ended else self._backlog
+            before = await self._apart(run.waiting)
+            lost = await self._apart(run.shorten, keep)
             if lost:
                 self._unsaved = True
+                room += before - await self._apart(run.waiting)
                 tell(f"{lost} log records of container {key.container} are lost: too many wait for the bridge")
             if run.ended and run.drained and self._is_superseded(key):
                 await self._apart(_remove, run)
@@ -227,6 +234,9 @@ class Shipper:
 
 
 def _remove(run: FollowedRun) -> None:
+    """With the files that it was rotated to."""
     run.close()
-    with contextlib.suppress(OSError):
-        Path(run.path).unlink()
+    path = Path(run.path)
+    for file in [path, *path.parent.glob(f"{path.name}.*")]:
+        with contextlib.suppress(OSError):
+            file.unlink()

@@ -2,6 +2,9 @@
 
 A record's position is a pure function of the file's content: the n-th line (or piece of a line) has position n. So an
 agent that begins again at a remembered place numbers the same lines as the one before it.
+
+A log that was rotated is ``path`` and before it ``path.1`` to ``path.N``, the oldest; ``path.dropped`` is the number of
+records in files older than those, so that the first record of the oldest file has a known position.
 """
 
 from __future__ import annotations
@@ -12,6 +15,9 @@ from typing import NamedTuple
 from kubelet_bridge.agent.logs.cri import Line, parse, pieces, records_in
 
 _CHUNK = 64 * 1024
+_ROTATED = 9
+"""A log has at most so many older files."""
+_ATTEMPTS = 3
 LONGEST = 1024 * 1024
 """Bytes of a line that is waited for; a longer one is cut."""
 
@@ -67,7 +73,7 @@ class Tail:
     def changed(self) -> bool:
         """Whether there may be something to read: cheap, one or two calls of the system."""
         if self._fd < 0:
-            return self._open() and self.backlog() > 0
+            return self._open() and (self.backlog() > 0 or self._rotated())
         if os.fstat(self._fd).st_size != self.place.offset:
             return True
         return self._rotated()
@@ -80,7 +86,7 @@ class Tail:
         if not records and self._rotated():
             records = self._read(limit, end=True)  # nobody writes to the old file any more
             if not records:
-                self._begin_anew()
+                self._go_on()
                 records = self._read(limit, end=end) if self._open() else []
         return records
 
@@ -126,15 +132,46 @@ class Tail:
         """Open the file, at the place if it is still the same file and as long as it was."""
         if self._fd >= 0:
             return True
+        for _ in range(_ATTEMPTS):
+            path, known = self._where()
+            try:
+                self._fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+            except OSError:
+                continue  # it has just been rotated, or there is none yet
+            status = os.fstat(self._fd)
+            if known and status.st_ino != self.place.inode:
+                self.close()
+                continue
+            if not known or status.st_size < self.place.offset:
+                floor = self._floor if self.place.inode else 0  # of a file never read, the first line is the first
+                self.place = Place(status.st_ino, 0, max(self.place.position, floor, 0 if known else self._dropped()))
+            return True
+        return False
+
+    def _where(self) -> tuple[str, bool]:
+        """The file of the place, and True; the oldest there is, and False, when that has gone."""
+        files = self._files()
+        for path, inode in files:
+            if inode == self.place.inode:
+                return path, True
+        return (files[0][0] if files else self._path), False
+
+    def _files(self) -> list[tuple[str, int]]:
+        """Paths and inodes of all files of this log, the oldest first."""
+        found: list[tuple[str, int]] = []
+        for path in [self._path, *(f"{self._path}.{number}" for number in range(1, _ROTATED + 1))]:
+            try:
+                found.insert(0, (path, os.stat(path).st_ino))  # noqa: PTH116 - as below
+            except OSError:  # noqa: PERF203 - a few
+                continue
+        return found
+
+    def _dropped(self) -> int:
         try:
-            self._fd = os.open(self._path, os.O_RDONLY | os.O_CLOEXEC)
-        except OSError:
-            return False
-        status = os.fstat(self._fd)
-        if status.st_ino != self.place.inode or status.st_size < self.place.offset:
-            floor = self._floor if self.place.inode else 0  # of a file never read, the first line is the first
-            self.place = Place(status.st_ino, 0, max(self.place.position, floor))
-        return True
+            with open(f"{self._path}.dropped", "rb") as file:  # noqa: PTH123 - as below
+                return int(file.read(20))
+        except (OSError, ValueError):
+            return 0
 
     def _rotated(self) -> bool:
         try:
@@ -142,9 +179,13 @@ class Tail:
         except OSError:
             return False
 
-    def _begin_anew(self) -> None:
+    def _go_on(self) -> None:
+        """To the next younger file; what was dropped in between is left out of the numbers."""
+        inodes = [inode for _, inode in self._files()]
+        after = inodes.index(self.place.inode) + 1 if self.place.inode in inodes else 0
+        position = self.place.position if after else max(self.place.position, self._dropped())
         self.close()
-        self.place = Place(0, 0, self.place.position)
+        self.place = Place(inodes[after] if after < len(inodes) else 0, 0, position)
 
 
 def _lines(raw: bytes, *, end: bool) -> tuple[list[bytes], int]:

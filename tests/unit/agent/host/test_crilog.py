@@ -52,11 +52,13 @@ def test_rotation_keeps_whole_records_and_drops_the_oldest(tmp_path: Path) -> No
         log.write(STDOUT, b"line %d\n" % number)
     log.close()
     names = sorted(one.name for one in tmp_path.iterdir())
+    assert names.pop() == "0.log.dropped"
     assert names == ["0.log", "0.log.1", "0.log.2"]
     texts = [(tmp_path / name).read_bytes() for name in reversed(names)]
     assert all(len(text) < 1100 for text in texts)
     numbers = [int(parse(line).data.split()[1]) for text in texts for line in text.splitlines()]
     assert numbers == list(range(numbers[0], 200))
+    assert (tmp_path / "0.log.dropped").read_text() == str(numbers[0])
 
 
 def test_a_log_goes_on_after_a_restart(tmp_path: Path) -> None:

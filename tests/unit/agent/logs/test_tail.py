@@ -1,5 +1,6 @@
 from pathlib import Path
 
+from kubelet_bridge.agent.host.crilog import CriLog
 from kubelet_bridge.agent.logs.tail import LONGEST, Numbered, Place, Tail
 
 STAMP = b"2016-10-06T00:17:09.669794202Z stdout F "
@@ -107,3 +108,58 @@ def test_a_line_without_an_end_is_cut_at_a_limit(tmp_path: Path) -> None:
     records = tail.read(1000)
     assert 0 < sum(len(one.line.data) for one in records) <= LONGEST
     assert all(one.line.partial for one in records[:-1])
+
+
+def rotated(path: Path, files: int, each: int) -> CriLog:
+    """A log whose writer has gone through so many files of so many lines, of which it keeps four."""
+    log = CriLog(str(path), 1, 4)
+    for number in range(files):
+        log.write(b"stdout", b"".join(b"line %d\n" % (number * each + line + 1) for line in range(each)))
+    return log
+
+
+def everything(tail: Tail) -> list[tuple[int, bytes]]:
+    read: list[Numbered] = []
+    while tail.changed():
+        read += tail.read(1000)
+    return numbers(read)
+
+
+def test_all_files_of_a_rotated_log_are_read_oldest_first(tmp_path: Path) -> None:
+    path = tmp_path / "0.log"
+    rotated(path, 4, 10).close()
+    assert everything(Tail(str(path))) == expected(1, 40)
+
+
+def test_what_was_rotated_several_times_since_is_read_file_by_file(tmp_path: Path) -> None:
+    path = tmp_path / "0.log"
+    log = rotated(path, 1, 10)
+    tail = Tail(str(path))
+    assert everything(tail) == expected(1, 10)
+    for number in range(11, 41, 10):
+        log.write(b"stdout", b"".join(b"line %d\n" % line for line in range(number, number + 10)))
+    log.close()
+    assert everything(tail) == expected(11, 40)
+
+
+def test_an_agent_after_us_goes_on_in_the_file_that_was_rotated_meanwhile(tmp_path: Path) -> None:
+    path = tmp_path / "0.log"
+    log = rotated(path, 1, 1000)
+    first = Tail(str(path))
+    begun = numbers(first.read(100))
+    log.write(b"stdout", b"line 1001\n")
+    log.write(b"stdout", b"line 1002\n")
+    log.close()
+    assert begun + everything(Tail(str(path), first.place)) == expected(1, 1002)
+
+
+def test_what_was_dropped_unread_is_counted(tmp_path: Path) -> None:
+    path = tmp_path / "0.log"
+    log = rotated(path, 1, 10)
+    tail = Tail(str(path))
+    assert everything(tail) == expected(1, 10)
+    for number in range(11, 91, 10):
+        log.write(b"stdout", b"".join(b"line %d\n" % line for line in range(number, number + 10)))
+    log.close()
+    assert everything(tail) == expected(51, 90), "positions say that 11 to 50 are missing"
+    assert everything(Tail(str(path))) == expected(51, 90)
