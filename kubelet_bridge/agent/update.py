@@ -104,6 +104,8 @@ class Updater:
         try:
             path = await in_thread(fetch, offer.url, offer.digest, offer.size, *self._trust, self._agents)
             version = await in_thread(ask_version, path)
+            if version != offer.version:
+                raise FetchError("it does not say that it is this version")
             await in_thread(self._change_to, path, offer.digest)
         except (FetchError, OSError, subprocess.SubprocessError) as error:
             tell(f"the agent {offer.version} that the bridge ships cannot be used: {_said(error)}")
