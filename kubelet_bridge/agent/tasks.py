@@ -29,6 +29,16 @@ async def end(tasks: Iterable[asyncio.Task[Any]]) -> None:
             task.exception()  # it has been looked at
 
 
+async def happens(event: asyncio.Event, seconds: float) -> bool:
+    """Wait for it, but not longer; whether it has happened. Unlike ``wait_for`` it never loses a cancellation."""
+    waiting = start(event.wait(), "waiting")
+    try:
+        done, _ = await asyncio.wait({waiting}, timeout=max(0.0, seconds))
+        return bool(done)
+    finally:
+        waiting.cancel()
+
+
 async def until_one_ends(*work: Coroutine[Any, Any, Any]) -> None:
     """Run them side by side until the first one ends, then cancel the others; an error of the first is raised."""
     loop = asyncio.get_running_loop()

@@ -17,6 +17,7 @@ import time
 from pathlib import Path
 from typing import Any, Callable, Sequence
 
+from kubelet_bridge.agent import tasks
 from kubelet_bridge.agent.attempt import Attempt, given_up, is_hopeless, is_wanted, load, passed, save, started
 from kubelet_bridge.agent.config import AgentFile
 from kubelet_bridge.agent.fetch import FetchError, fetch, place, point
@@ -67,10 +68,7 @@ class Updater:
             await self._go_back()
             return
         while True:
-            try:
-                await asyncio.wait_for(self._news.wait(), _AGAIN_SECONDS)
-            except asyncio.TimeoutError:
-                pass
+            await tasks.happens(self._news, _AGAIN_SECONDS)
             self._news.clear()
             if self._offer is None or not is_wanted(self._offer, self._own, self._attempt, time.time()):
                 continue
@@ -80,9 +78,7 @@ class Updater:
     async def _stand_probation(self) -> bool:
         deadline = time.monotonic() + PROBATION_SECONDS
         while not self._welcomed and time.monotonic() < deadline:
-            try:
-                await asyncio.wait_for(self._news.wait(), max(0.0, deadline - time.monotonic()))
-            except asyncio.TimeoutError:
+            if not await tasks.happens(self._news, deadline - time.monotonic()):
                 return False
             self._news.clear()
         self._attempt = passed(self._attempt)

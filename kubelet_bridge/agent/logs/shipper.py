@@ -88,9 +88,7 @@ class Shipper:
         while time.monotonic() < deadline and self._wire.connected:
             self._round_over.clear()
             self._wake.set()
-            with contextlib.suppress(asyncio.TimeoutError):
-                await asyncio.wait_for(self._round_over.wait(), deadline - time.monotonic())
-                rounds += 1
+            rounds += await tasks.happens(self._round_over, deadline - time.monotonic())
             # The first round that ends may have begun before we were asked.
             if rounds > 1 and all(run.drained for run in self._runs.values()):
                 return True
@@ -120,8 +118,7 @@ class Shipper:
                 pause = _QUICK if await self._send_some() else min(pause * 1.5, _SLOW)
                 await self._keep_order()
                 self._round_over.set()
-                with contextlib.suppress(asyncio.TimeoutError):
-                    await asyncio.wait_for(self._wake.wait(), pause)
+                await tasks.happens(self._wake, pause)
         finally:
             if self._job is not None:
                 await asyncio.wait({self._job})  # a thread cannot be cancelled, and must not lose its file
