@@ -13,6 +13,7 @@ import msgspec
 import structlog
 
 from kubelet_bridge import __version__
+from kubelet_bridge.agent.v1.agent_pb2 import PodManifest
 from kubelet_bridge.aio import files
 from kubelet_bridge.aio.lag import measure_lag
 from kubelet_bridge.aio.parts import Part
@@ -94,7 +95,7 @@ class Assembly:
             dropped=lambda: metrics.events_posted.labels("dropped").inc(),
         )  # fmt: skip
         self.warnings = WarningCopier(self.client, self.view, self.events.record, since=utc_now())
-        self.guestside = GuestSide(settings, self.client, self.database, metrics, ip)
+        self.guestside = GuestSide(settings, self.client, self.database, metrics, ip, changed=self._poke)
         self.nodeside = NodeSide(
             settings, self.client, self.database, lambda: len(self.view.vms), ip, lambda: self.guestside.trouble
         )
@@ -112,6 +113,7 @@ class Assembly:
         self.own_node = Informer(self.client, NODES, field_selector=f"metadata.name={settings.node_name}")
         self.store: IntentStore | None = None
         self.loop: SyncLoop | None = None
+        self.config: BridgeConfig | None = None
         self._kubevirt_seen = False
 
     def parts(self) -> list[Part]:
@@ -160,13 +162,16 @@ class Assembly:
             )
 
     async def _sync_loop(self, store: IntentStore) -> SyncLoop:
-        access = await self.guestside.access()
-        config = await _config(self.settings, access)
-        guests = await self.guestside.registry(
-            access, {intent.uid for intent in store.live()},
-            manifest=ManifestMaker(self.view, store, self.events, config, host_ip=self.ip).make,
+        guests = await self.guestside.begin(
+            {intent.uid for intent in store.live()}, manifest=lambda key: self._manifests(store, key),
             record=lambda key, event: self.events.record(key, [event]), enqueue=self._enqueue,
+            served=self._reconfigure,
         )  # fmt: skip
+        config = await _config(self.settings)
+        access, trouble = await self.guestside.access(), self.guestside.trouble
+        self.config = config = msgspec.structs.replace(
+            config, guest=access, guests_awaited=trouble.message if trouble else ""
+        )
         status = StatusManager(
             self.view, self.events, host_ip=self.ip, observe_start=self.metrics.pod_start_duration.observe
         )
@@ -174,6 +179,20 @@ class Assembly:
             self.view, store, self.events, status, config, clock=utc_now, guests=guests,
             workers=self.settings.workers, resync=self.settings.resync_seconds, observe_sync=self._synced,
         )  # fmt: skip
+
+    def _poke(self) -> None:
+        self.registration.poke()
+
+    async def _manifests(self, store: IntentStore, key: PodKey) -> PodManifest | None:
+        if self.config is None:
+            return None
+        return await ManifestMaker(self.view, store, self.events, self.config, host_ip=self.ip).make(key)
+
+    def _reconfigure(self, access: GuestAccess) -> None:
+        if self.config is not None:
+            self.config = msgspec.structs.replace(self.config, guest=access, guests_awaited="")
+            if self.loop is not None:
+                self.loop.reconfigure(self.config)
 
     def _enqueue(self, key: PodKey) -> None:
         if self.loop is not None:  # else it looks at every Pod when it begins
@@ -262,7 +281,7 @@ def _identity(settings: Settings) -> NodeIdentity:
     )  # fmt: skip
 
 
-async def _config(settings: Settings, access: GuestAccess | None) -> BridgeConfig:
+async def _config(settings: Settings) -> BridgeConfig:
     """Raises ``SettingsError``."""
     try:
         registries = await files.read(Path(settings.registries_file)) if settings.registries_file else b""
@@ -272,5 +291,5 @@ async def _config(settings: Settings, access: GuestAccess | None) -> BridgeConfi
     return BridgeConfig(
         node_name=settings.node_name, default_cpu=settings.default_cpu, default_memory=settings.default_memory,
         max_hotplug_ratio=settings.max_hotplug_ratio, architecture=settings.architecture, taint_key=settings.taint_key,
-        guest=access, runtime_image=settings.runtime_image, registries_conf=registries_conf,
+        runtime_image=settings.runtime_image, registries_conf=registries_conf,
     )  # fmt: skip

@@ -6,8 +6,7 @@ from datetime import datetime
 import msgspec
 import structlog
 
-from kubelet_bridge.aio.backoff import Backoff
-from kubelet_bridge.errors import AlreadyExists, NotFound, Transient
+from kubelet_bridge.errors import AlreadyExists, NotFound
 from kubelet_bridge.guest.authority import Authority
 from kubelet_bridge.kube.client import Client
 from kubelet_bridge.model.meta import LABEL_MANAGED_BY, LABEL_NODE, MANAGED_BY, label_value
@@ -26,23 +25,13 @@ def secret_name(node: str) -> str:
 
 
 async def authority(client: Client, namespace: str, node: str, *, now: datetime) -> Authority:
-    """The node's authority; waits while the API server does not answer.
+    """The node's authority.
 
     Raises:
+        Transient: the API server does not answer.
         ApiError: we may not read or create it.
         Terminal: it is there and cannot be understood. It is never written over.
     """
-    backoff = Backoff(base=0.5, cap=15.0)
-    while True:
-        try:
-            return await _read_or_create(client, namespace, node, now)
-        except Transient as error:
-            delay = backoff.next()
-            log.warning("the guests' authority cannot be had yet", error=str(error), retry_in=round(delay, 1))
-            await asyncio.sleep(delay)
-
-
-async def _read_or_create(client: Client, namespace: str, node: str, now: datetime) -> Authority:
     name = secret_name(node)
     try:
         return await _read(client, namespace, name)

@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from contextlib import AsyncExitStack
 from datetime import UTC, datetime
 from pathlib import Path
@@ -10,9 +10,10 @@ from pathlib import Path
 import structlog
 
 from kubelet_bridge.aio import files
+from kubelet_bridge.aio.backoff import Backoff
 from kubelet_bridge.aio.tasks import every
 from kubelet_bridge.daemon.guestsecret import authority, secret_name
-from kubelet_bridge.errors import ApiError, Terminal
+from kubelet_bridge.errors import BridgeError, Terminal, Transient
 from kubelet_bridge.guest import bundle
 from kubelet_bridge.guest.authority import Authority, ServerCertificate
 from kubelet_bridge.guest.bundle import Bundle
@@ -36,83 +37,84 @@ from kubelet_bridge.translate.nodestatus import Trouble
 log = structlog.get_logger(__name__)
 
 _RENEW_EVERY = 3600.0
+_TRIES = 3
+
+Served = Callable[[GuestAccess], None]
+
+
+class _Unprepared(Exception):
+    """Guests cannot be served yet."""
+
+    def __init__(self, reason: str, message: str) -> None:
+        super().__init__(message)
+        self.trouble = Trouble(reason, message)
 
 
 class GuestSide:
-    """``run`` serves guests once ``registry`` was called, which wants ``access`` to have been learnt.
+    """``begin``, then ``access``; ``run`` serves guests as soon as they can be.
 
     Attributes:
         logs: a part of its own, to be opened before.
         trouble: why guests are not served, though they should be; None when they are.
     """
 
-    def __init__(self, settings: Settings, client: Client, database: Database, metrics: Metrics, ip: str) -> None:
+    def __init__(
+        self, settings: Settings, client: Client, database: Database, metrics: Metrics, ip: str,
+        changed: Callable[[], None] = lambda: None,
+    ) -> None:  # fmt: skip
+        """``changed`` is called when ``trouble`` has."""
         self.trouble: Trouble | None = None
         self._settings, self._client, self._database, self._ip = settings, client, database, ip
+        self._changed = changed
         self._counters = _Counters(metrics)
         self.logs = LogStore(Path(settings.state_dir) / "logs")
         self._authority: Authority | None = None
         self._certificate: ServerCertificate | None = None
         self._bundle: Bundle | None = None
         self._registry: GuestRegistry | None = None
-        self._ready = asyncio.Event()
+        self._served: Served = lambda _: None
+        self._tried = asyncio.Event()
         metrics.count("guests", "Agents in guests.", "state", self._count)
 
-    async def access(self) -> GuestAccess | None:
-        """How guests reach us; None when they are switched off, or cannot be served (``trouble`` says why).
+    async def begin(
+        self, uids: Collection[str], *, manifest: ManifestSource, record: RecordEvent, enqueue: Enqueue, served: Served
+    ) -> GuestPort | None:
+        """What the sync loop talks to; None when guests get no agent.
 
-        Raises:
-            Terminal: the Secret is there and cannot be understood.
-        """
-        settings = self._settings
-        if not settings.guest_listen:
-            return None
-        namespace = settings.namespace or await _own_namespace()
-        try:
-            self._authority = await authority(self._client, namespace, settings.node_name, now=datetime.now(UTC))
-        except ApiError as error:
-            secret = f"{namespace}/{secret_name(settings.node_name)}"
-            message = f"Secret {secret}: {error.message}; grant get and create, then restart the bridge"
-            self._without("GuestSecretUnavailable", message)
-            return None
-        try:
-            self._bundle = await asyncio.to_thread(_agent, settings)
-        except Terminal as error:
-            self._without("AgentUnavailable", error.message)
-            return None
-        await self._renew()
-        return GuestAccess(
-            address=settings.guest_address or self._dialled("guest_listen"),
-            files_url=f"https://{settings.guest_files_address or self._dialled('guest_files_listen')}",
-            ca=self._authority.certificate.decode(), key=self._authority.key, agent_version=self._bundle.version,
-            agent_digest=self._bundle.digest, agent_size=self._bundle.size,
-        )  # fmt: skip
-
-    async def registry(
-        self, access: GuestAccess | None, uids: Collection[str], *, manifest: ManifestSource, record: RecordEvent,
-        enqueue: Enqueue,
-    ) -> GuestPort | None:  # fmt: skip
-        """What the sync loop talks to, None without ``access``.
-
-        ``uids`` are the Pods that there are: what is kept of others is removed.
+        ``uids`` are the Pods that there are: what is kept of others is removed. ``served`` is told how guests reach
+        us, when that is known only after ``access``.
 
         Raises:
             Transient: the disk does not serve.
         """
-        if access is None:
+        if not self._settings.guest_listen:
             return None
         parts = Parts(
             limits=SessionLimits(), logs=self.logs, manifest=manifest, record_event=record, counters=self._counters,
             clock=time.monotonic, now=lambda: datetime.now(UTC),
         )  # fmt: skip
-        self._registry = GuestRegistry(access, await GuestStore.load(self._database), parts, enqueue=enqueue)
+        self._served = served
+        self._registry = GuestRegistry(await GuestStore.load(self._database), parts, enqueue=enqueue)
         await self._registry.keep_only(uids)
-        self._ready.set()
         return self._registry
+
+    async def access(self) -> GuestAccess | None:
+        """How guests reach us; None when they get no agent, or not yet: ``trouble`` says why, and ``run`` goes on."""
+        if self._registry is None:
+            return None
+        access = await self._try()
+        self._tried.set()
+        return access
 
     async def run(self) -> None:
         """Serve for ever."""
-        await self._ready.wait()
+        await self._tried.wait()
+        backoff = Backoff(base=1.0, cap=60.0)
+        while self._bundle is None:
+            await asyncio.sleep(backoff.next())
+            if (access := await self._try()) is not None:
+                log.info("guests are served after all")
+                self._served(access)
         server, file_server = await self._servers()
         async with AsyncExitStack() as stack:
             await stack.enter_async_context(file_server)
@@ -121,6 +123,52 @@ class GuestSide:
                 group.create_task(server.run(), name="guests: gRPC")
                 group.create_task(file_server.run(), name="guests: files")
                 group.create_task(self._keep_valid(server, file_server), name="guests: certificate")
+
+    async def _try(self) -> GuestAccess | None:
+        try:
+            access = await self._prepare()
+        except _Unprepared as error:
+            self._without(error.trouble)
+            return None
+        if self.trouble is not None:
+            self.trouble = None
+            self._changed()
+        return access
+
+    async def _prepare(self) -> GuestAccess:
+        settings = self._settings
+        namespace = settings.namespace or await _own_namespace()
+        try:
+            self._authority = await self._learn_authority(namespace)
+        except BridgeError as error:
+            if isinstance(error, Terminal):
+                raise _Unprepared(error.reason, error.message) from error
+            secret = f"{namespace}/{secret_name(settings.node_name)}"
+            raise _Unprepared("GuestSecretUnavailable", f"Secret {secret}: {error.message}") from error
+        await self._renew()
+        try:
+            self._bundle = await asyncio.to_thread(_agent, settings)
+        except Terminal as error:
+            raise _Unprepared("AgentUnavailable", error.message) from error
+        access = GuestAccess(
+            address=settings.guest_address or self._dialled("guest_listen"),
+            files_url=f"https://{settings.guest_files_address or self._dialled('guest_files_listen')}",
+            ca=self._authority.certificate.decode(), key=self._authority.key, agent_version=self._bundle.version,
+            agent_digest=self._bundle.digest, agent_size=self._bundle.size,
+        )  # fmt: skip
+        if self._registry is not None:
+            self._registry.open(access)
+        return access
+
+    async def _learn_authority(self, namespace: str) -> Authority:
+        """A moment's weakness of the API server is not worth telling: VMs made meanwhile would lack the agent."""
+        backoff = Backoff(base=0.5, cap=2.0)
+        for _ in range(_TRIES - 1):
+            try:
+                return await authority(self._client, namespace, self._settings.node_name, now=datetime.now(UTC))
+            except Transient:
+                await asyncio.sleep(backoff.next())
+        return await authority(self._client, namespace, self._settings.node_name, now=datetime.now(UTC))
 
     async def _servers(self) -> tuple[GuestServer, FileServer]:
         if self._registry is None or self._bundle is None:
@@ -161,10 +209,12 @@ class GuestSide:
         _, port = address(setting, getattr(self._settings, setting))
         return f"[{self._ip}]:{port}" if ":" in self._ip else f"{self._ip}:{port}"
 
-    def _without(self, reason: str, message: str) -> None:
-        """Pods are run all the same; what needs an agent says that it has none."""
-        self.trouble = Trouble(reason, message)
-        log.error("guests are not served", reason=reason, error=message)
+    def _without(self, trouble: Trouble) -> None:
+        """Pods that need no agent are run all the same; the others wait."""
+        if trouble != self.trouble:
+            self.trouble = trouble
+            log.error("guests are not served, will be tried again", reason=trouble.reason, error=trouble.message)
+            self._changed()
 
     def _count(self) -> dict[str, int]:
         connected = self._registry.connected() if self._registry is not None else 0

@@ -62,19 +62,15 @@ class _Entry:
 
 
 class GuestRegistry:
-    """Belongs to one event loop.
+    """Belongs to one event loop. Before ``open`` it only remembers, and nobody is welcome.
 
     Args:
-        access: the node's key, from which tokens are made, and the agent that is shipped.
         enqueue: told of every guest about which something has changed.
     """
 
-    def __init__(self, access: GuestAccess, records: Records, parts: Parts, *, enqueue: Enqueue) -> None:
-        self._key, self._records, self._parts, self._enqueue = access.key, records, parts, enqueue
-        self._offer = pb.AgentOffer(
-            version=access.agent_version, digest=access.agent_digest, size=access.agent_size,
-            url=f"{access.files_url}/agent/{access.agent_digest}.pyz",
-        )  # fmt: skip
+    def __init__(self, records: Records, parts: Parts, *, enqueue: Enqueue) -> None:
+        self._records, self._parts, self._enqueue = records, parts, enqueue
+        self._access: GuestAccess | None = None
         self._gone: OrderedDict[str, None] = OrderedDict()
         self._failures = Buckets(parts.limits.failures, parts.clock)
         self._welcomes = Buckets(parts.limits.welcomes, parts.clock)
@@ -83,11 +79,13 @@ class GuestRegistry:
     # For the sync loop.
 
     def get(self, uid: str) -> Guest | None:
-        """What is known of the guest of a Pod uid; None when no agent belongs to it."""
+        """What is known of the guest of a Pod uid; None when no agent belongs to it, or none could have come yet."""
         entry = self._entries.get(uid)
         if entry is None:
             return None
         record, session = entry.record.current, entry.session
+        if record is None and self._access is None:
+            return None
         return Guest(
             connected=session is not None,
             outdated=session is not None and session.outdated,
@@ -137,6 +135,10 @@ class GuestRegistry:
 
     # For the daemon and the kubelet API.
 
+    def open(self, access: GuestAccess) -> None:
+        """From now on guests may come: by the tokens made from the node's key, and offered the agent of ``access``."""
+        self._access = access
+
     def session(self, uid: str) -> GuestSession | None:
         """The connected guest of a Pod uid."""
         entry = self._entries.get(uid)
@@ -173,7 +175,7 @@ class GuestRegistry:
             NotWelcome: it has not.
         """
         try:
-            session = await self._welcome(hello)
+            session = await self._welcome(hello, self._opened)
         except NotWelcome as refusal:
             self._parts.counters.handshake(refusal.refused.result)
             if not self._failures.try_take(peer):
@@ -191,11 +193,17 @@ class GuestRegistry:
             entry.session, entry.since = None, self._parts.now()
         self._enqueue(session.key)
 
-    async def _welcome(self, hello: pb.Hello) -> GuestSession:
+    @property
+    def _opened(self) -> GuestAccess:
+        if self._access is None:
+            raise NotWelcome(Refused(Refusal.UNAVAILABLE, "guests are not served yet", "not_open"))
+        return self._access
+
+    async def _welcome(self, hello: pb.Hello, access: GuestAccess) -> GuestSession:
         if (refused := malformed(hello)) is not None:
             raise NotWelcome(refused)
         uid = hello.pod_uid
-        decided = self._decide(hello)
+        decided = self._decide(hello, access)
         entry = self._entries[uid]
         if not self._welcomes.try_take(uid):
             raise NotWelcome(Refused(Refusal.RESOURCE_EXHAUSTED, "this guest connects too often", "rate"))
@@ -203,7 +211,7 @@ class GuestRegistry:
         try:
             if decided.boot_token:
                 token = secrets.token_urlsafe(32)
-                await self._hand_out(hello, entry, guesttoken.token_hash(token))
+                await self._hand_out(hello, access, entry, guesttoken.token_hash(token))
             elif decided.promote:
                 await entry.record.edit(lambda record: confirmed(record, decided.session_hash))
             logs = await self._logs(uid)
@@ -212,7 +220,7 @@ class GuestRegistry:
         if self._entries.get(uid) is not entry or uid in self._gone:  # forgotten while we waited
             raise NotWelcome(Refused(Refusal.PERMISSION_DENIED, "the Pod is gone", "gone"))
         session = self._session(hello, entry, boot, decided.session_hash or guesttoken.token_hash(token))
-        session.welcome(self._welcome_message(hello, decided, token, logs))
+        session.welcome(self._welcome_message(hello, access, decided, token, logs))
         if not decided.boot_token:
             session.trust()
         self._replace(entry, session)
@@ -224,7 +232,7 @@ class GuestRegistry:
         await self._parts.logs.kept(uid)
         return positions
 
-    def _decide(self, hello: pb.Hello) -> Welcomed:
+    def _decide(self, hello: pb.Hello, access: GuestAccess) -> Welcomed:
         entry = self._entries.get(hello.pod_uid)
         if hello.pod_uid in self._gone:
             known = Known(Standing.GONE)
@@ -232,16 +240,16 @@ class GuestRegistry:
             known = Known(Standing.UNKNOWN)
         else:
             known = Known(Standing.EXPECTED, entry.boot, self._records.latest(hello.pod_uid))
-        decided = decide(hello, known, self._key)
+        decided = decide(hello, known, access.key)
         if isinstance(decided, Refused):
             raise NotWelcome(decided)
         return decided
 
-    async def _hand_out(self, hello: pb.Hello, entry: _Entry, session_hash: str) -> None:
+    async def _hand_out(self, hello: pb.Hello, access: GuestAccess, entry: _Entry, session_hash: str) -> None:
         """Decided again where nobody else can use up the boot token meanwhile."""
 
         def edit(record: GuestRecord) -> GuestRecord:
-            self._decide(hello)
+            self._decide(hello, access)
             return handed_out(record, session_hash=session_hash, boot=entry.boot)
 
         await entry.record.edit(edit)
@@ -253,16 +261,18 @@ class GuestRegistry:
             outdated=hello.protocol_version < PROTOCOL_VERSION, changed=lambda: self._enqueue(entry.key),
         )  # fmt: skip
 
-    def _welcome_message(self, hello: pb.Hello, decided: Welcomed, token: str, logs: list[pb.LogAck]) -> pb.Welcome:
+    def _welcome_message(
+        self, hello: pb.Hello, access: GuestAccess, decided: Welcomed, token: str, logs: list[pb.LogAck]
+    ) -> pb.Welcome:
         limits = self._parts.limits
         welcome = pb.Welcome(
-            protocol_version=PROTOCOL_VERSION, proof=proof(hello, decided, self._key),
+            protocol_version=PROTOCOL_VERSION, proof=proof(hello, decided, access.key),
             heartbeat_seconds=limits.heartbeat_seconds, metrics_seconds=limits.metrics_seconds,
-            max_message_bytes=limits.message_bytes, logs=logs, agent=self._offer,
+            max_message_bytes=limits.message_bytes, logs=logs, agent=_offer(access),
         )  # fmt: skip
         if decided.boot_token:
             welcome.session_token = token
-            welcome.bridge_secret = guesttoken.bridge_secret(self._key, hello.pod_uid, guesttoken.token_hash(token))
+            welcome.bridge_secret = guesttoken.bridge_secret(access.key, hello.pod_uid, guesttoken.token_hash(token))
         return welcome
 
     def _replace(self, entry: _Entry, session: GuestSession) -> None:
@@ -276,3 +286,10 @@ class GuestRegistry:
     def _known_before(self, record: GuestRecord) -> _Entry:
         key = PodKey(record.namespace, record.name, record.uid)
         return _Entry(key, RecordKeeper(key, self._records), record.seen_at)
+
+
+def _offer(access: GuestAccess) -> pb.AgentOffer:
+    return pb.AgentOffer(
+        version=access.agent_version, digest=access.agent_digest, size=access.agent_size,
+        url=f"{access.files_url}/agent/{access.agent_digest}.pyz",
+    )  # fmt: skip

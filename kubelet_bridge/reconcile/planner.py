@@ -29,7 +29,7 @@ from kubelet_bridge.reconcile.actions import (
     Update,
 )
 from kubelet_bridge.translate.config import BridgeConfig
-from kubelet_bridge.translate.image import Unresolvable
+from kubelet_bridge.translate.image import Unresolvable, is_agent_managed
 from kubelet_bridge.translate.missing import MissingInputs
 from kubelet_bridge.translate.ownership import annotations, restored
 from kubelet_bridge.translate.podstatus import Problem
@@ -37,6 +37,7 @@ from kubelet_bridge.translate.support import CannotTranslate, Refusal, refusals
 from kubelet_bridge.translate.virtualmachine import Manifests, build
 
 DEFAULT_GRACE = 30
+_AGENTS_WAIT = 15.0
 _PREDECESSOR_WAIT = 2.0
 _LEFTOVERS_WAIT = 2.0
 WAIT = Plan()
@@ -133,6 +134,8 @@ def _promise(intent: Intent, pod: Pod, made: Manifests) -> Intent:
 
 def _manifests(snapshot: Snapshot, intent: Intent, config: BridgeConfig) -> Manifests | Plan:
     """The manifests, or the plan that says why there are none."""
+    if snapshot.pod is not None and config.guests_awaited and is_agent_managed(snapshot.pod, config):
+        return Plan(problem=Problem("CreateContainerError", f"agents cannot be served: {config.guests_awaited}"))
     try:
         return build(snapshot, intent.vm_name, config)
     except MissingInputs as error:
@@ -179,6 +182,8 @@ def _maintain(
 
 
 def _follow_spec(snapshot: Snapshot, pod: Pod, intent: Intent, vm: VirtualMachine, config: BridgeConfig) -> Plan:
+    if config.guests_awaited:  # what can be made now lacks the agent that the VM may have
+        return Plan(requeue_after=_AGENTS_WAIT)
     if snapshot.inputs is None:
         return Plan(step=LookUp())
     made = _manifests(snapshot, intent, config)

@@ -89,6 +89,11 @@ class SyncLoop:
         for key in self._keys():
             self.queue.add(key)
 
+    def reconfigure(self, config: BridgeConfig) -> None:
+        """Work by other settings from now on."""
+        self._config = config
+        self.resync()
+
     async def run(self) -> None:
         """Work for ever. Ends only by cancellation."""
         async with asyncio.TaskGroup() as group:

@@ -44,6 +44,7 @@ class BridgeConfig(msgspec.Struct, frozen=True, kw_only=True):
         virtual_labels: labels that only virtual nodes carry: selecting them must not keep the VM off the real ones.
         cluster_domain: DNS domain of the cluster, for the guest's fully qualified name.
         guest: how agents reach us; None: guests get no agent.
+        guests_awaited: why ``guest`` is not known yet; Pods whose containers an agent runs wait for it.
         runtime_image: container disk of the VM that runs OCI application images; empty: there is none, and every image
             reference is taken for a container disk.
         registries_conf: a registries.conf(5) for that VM: mirrors, registries without TLS; empty: its own.
@@ -68,8 +69,14 @@ class BridgeConfig(msgspec.Struct, frozen=True, kw_only=True):
     )
     cluster_domain: str = "cluster.local"
     guest: GuestAccess | None = None
+    guests_awaited: str = ""
     runtime_image: str = ""
     registries_conf: str = ""
     runtime_overhead: str = "192Mi"
     scratch_size: str = "8Gi"
     ipv6: bool = False
+
+    @property
+    def has_agents(self) -> bool:
+        """Whether guests have agents, be it later."""
+        return self.guest is not None or bool(self.guests_awaited)

@@ -102,7 +102,7 @@ def hosting(pod: Pod, config: BridgeConfig) -> Hosting:
     The agent runs application images; on an OS image it runs commands. One container without a command, and nothing
     beside it, is the machine itself.
     """
-    if config.guest is None or not pod.spec.containers:
+    if not config.has_agents or not pod.spec.containers:
         return Hosting.MACHINE
     if runs_applications(pod, config):
         return Hosting.OCI
@@ -133,7 +133,7 @@ def _first_image(pod: Pod) -> str:
 
 def _runtime_image(config: BridgeConfig) -> str:
     """Without an agent nobody would run anything in it."""
-    return config.runtime_image if config.guest is not None else ""
+    return config.runtime_image if config.has_agents else ""
 
 
 def _with_paths(pod: Pod) -> Iterator[tuple[str, Container]]:

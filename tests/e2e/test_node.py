@@ -60,3 +60,17 @@ async def test_the_api_server_reaches_the_kubelet_endpoint(world: World, bridge:
     assert await kubectl("get", "--raw", f"/api/v1/nodes/{bridge.node}/proxy/healthz") == "ok"
     pods = await kubectl("get", "--raw", f"/api/v1/nodes/{bridge.node}/proxy/pods")
     assert '"name":"one"' in pods
+
+
+async def test_guests_are_served_when_their_secret_can_be_had(world: World, bridge: Bridge, kubectl: Kubectl) -> None:
+    """Without a restart: the node is ready meanwhile, and says what is wrong."""
+    name = f"kubelet-bridge-guest-{bridge.node}"
+    await kubectl("create", "secret", "generic", "-n", "kube-system", name, "--from-literal=ca.crt=nonsense")
+    await bridge.start()
+    await kubectl("wait", "--for=condition=GuestAgentsServed=False", f"node/{bridge.node}", "--timeout=30s")
+    assert "InvalidGuestSecret" in await kubectl("get", "node", bridge.node, "-o", "jsonpath={.status.conditions}")
+    await world.create(PODS, world.pod("one"))
+    await world.ready("one")
+    await kubectl("delete", "secret", "-n", "kube-system", name)
+    await kubectl("wait", "--for=condition=GuestAgentsServed=True", f"node/{bridge.node}", "--timeout=60s")
+    await kubectl("delete", "secret", "-n", "kube-system", name)

@@ -122,7 +122,8 @@ class Node:
             address="", files_url="https://files.test:1", ca=self.authority.certificate.decode(),
             key=self.authority.key, agent_version="1", agent_digest="d" * 64, agent_size=5,
         )  # fmt: skip
-        self.registry = GuestRegistry(access, records, parts, enqueue=self.enqueued.append)
+        self.registry = GuestRegistry(records, parts, enqueue=self.enqueued.append)
+        self.registry.open(access)
 
     async def _manifest(self, key: PodKey) -> pb.PodManifest | None:
         return self.manifests.get(key.uid)

@@ -242,3 +242,29 @@ def test_a_pod_whose_inputs_may_not_be_read_is_taken_and_says_so() -> None:
     told = decide(pod=pod(), intent=step.intent, inputs=forbidden).problem
     assert told is not None
     assert (told.reason, told.message) == ("CreateContainerConfigError", 'secrets "s" is forbidden')
+
+
+AWAITED = BridgeConfig(node_name="vnode", runtime_image="a.test/runtime:1", guests_awaited="Secret x: forbidden")
+
+
+def test_a_pod_that_needs_an_agent_waits_until_agents_are_served() -> None:
+    waiting = plan(
+        Snapshot(key=KEY, pod=pod(image="nginx"), intent=ROW, inputs=Inputs()), AWAITED, new_id="", vm_absent=False,
+        now=NOW,
+    )  # fmt: skip
+    assert waiting.step is None
+    assert waiting.problem is not None
+    assert "Secret x: forbidden" in waiting.problem.message
+
+
+def test_a_machine_of_its_own_does_not_wait_for_agents() -> None:
+    world = Snapshot(key=KEY, pod=pod(image="containerdisk://a.test/disk:1"), intent=ROW, inputs=Inputs())
+    assert isinstance(plan(world, AWAITED, new_id="", vm_absent=False, now=NOW).step, Record)
+
+
+def test_a_vm_is_not_made_over_without_the_agent_it_may_have() -> None:
+    changed = Snapshot(
+        key=KEY, pod=pod(generation=2), vm=vm(), vmi=vmi(), intent=row(vm_uid="vm-1", vmi_uid="vmi-1", spec_hash="x"),
+        inputs=Inputs(),
+    )  # fmt: skip
+    assert plan(changed, AWAITED, new_id="", vm_absent=False, now=NOW).step is None
