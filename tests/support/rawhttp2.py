@@ -96,6 +96,10 @@ class RawClient:
     def statuses(self) -> list[str]:
         return [one["grpc-status"] for one in self.trailers if "grpc-status" in one]
 
+    def abort(self) -> None:
+        """Vanish without a word."""
+        self._writer.transport.abort()
+
     async def close(self) -> None:
         self._writer.close()
         try:

@@ -7,10 +7,13 @@ import pytest
 
 from kubelet_bridge.agent.v1 import agent_pb2 as pb
 from kubelet_bridge.errors import Transient
+from kubelet_bridge.guest.ending import Status
+from kubelet_bridge.guest.limits import MIB
 from kubelet_bridge.guest.session import GuestSession
 from kubelet_bridge.guest.streams import Chunk, StreamEnd
 from kubelet_bridge.model.snapshot import EventType, PodEvent
-from tests.support.guests import Agent, MemoryRecords, Node, pod_key, soon
+from tests.support.guests import NONCE, Agent, MemoryRecords, Node, pod_key, soon
+from tests.support.rawhttp2 import RawClient, frame
 
 KEY = pod_key("web")
 
@@ -229,3 +232,32 @@ async def test_after_the_records_are_lost_the_boot_token_is_good_again(node: Nod
         assert await agent.refusal() == grpc.StatusCode.UNAUTHENTICATED
     async with node.agent(KEY) as agent:
         assert (await agent.introduce(node.boot_token(KEY))).session_token
+
+
+async def test_a_guest_that_vanishes_is_a_line_in_the_log_and_no_more(
+    node: Node, capfd: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture
+) -> None:
+    """Whatever was being said to it in that moment."""
+    node.registry.expect(KEY, boot="vmi-1")
+    hello = pb.Hello(
+        protocol_version=1, pod_uid=KEY.uid, token_kind=pb.TOKEN_KIND_BOOT, token=node.boot_token(KEY), nonce=NONCE
+    )
+    for turn in range(8):
+        client = await RawClient.connect(node.port, node.authority.certificate)
+        stream = await client.open()
+        await client.send(stream, frame(pb.GuestMessage(hello=hello).SerializeToString()))
+        await soon(lambda: node.registry.session(KEY.uid) is not None, "welcomed")
+        session = node.registry.session(KEY.uid)
+        assert session is not None
+        node.manifests[KEY.uid] = pb.PodManifest(revision=str(turn), registries_conf=b"x" * (1 + turn % 2 * 4 * MIB))
+        session.trust()
+        await asyncio.sleep(0.005 * turn)
+        client.abort()
+        if turn % 4 == 1:
+            session.end(Status.UNAVAILABLE, "at the same time")
+        await soon(lambda: node.registry.session(KEY.uid) is None, "gone")
+    await asyncio.sleep(0.1)
+    assert [one for one in caplog.records if one.levelname in ("ERROR", "CRITICAL")] == []
+    said = "".join(capfd.readouterr())
+    assert "Traceback" not in said
+    assert said.count("guest disconnected") == 8
