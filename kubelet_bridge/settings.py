@@ -57,6 +57,8 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
         guest_files_listen: ``ADDRESS:PORT`` from which guests fetch the agent's file.
         guest_address: ``HOST:PORT`` by which guests reach ``guest_listen``; empty: its port on the Node's address.
         guest_files_address: likewise for ``guest_files_listen``.
+        guest_transport: tcp: agents dial the bridge; vsock: it comes to them through KubeVirt (feature gate VSOCK, and
+            the right to get virtualmachineinstances/vsock); auto: vsock where the gate is on.
         agent_file: the agent (a zipapp) that guests are given; empty: the one built from this program.
         namespace: where the Secret with the guests' authority is kept; empty: our own, outside a cluster kube-system.
         runtime_image: container disk of the VM that runs OCI application images; empty: images are container disks.
@@ -97,6 +99,7 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
     guest_files_listen: str = "0.0.0.0:10252"
     guest_address: str = ""
     guest_files_address: str = ""
+    guest_transport: typing.Literal["tcp", "vsock", "auto"] = "tcp"
     agent_file: str = ""
     namespace: str = ""
     runtime_image: str = ""

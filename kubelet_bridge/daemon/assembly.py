@@ -6,6 +6,7 @@ the kubelet API listens before the Node says Ready.
 
 import asyncio
 from collections import Counter
+from contextlib import AbstractAsyncContextManager
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -24,6 +25,7 @@ from kubelet_bridge.daemon.nodeside import NodeSide, node_ip
 from kubelet_bridge.daemon.recovery import recover
 from kubelet_bridge.errors import SettingsError, Transient
 from kubelet_bridge.kube import credentials
+from kubelet_bridge.kube.bytestream import ByteStream, ByteStreams
 from kubelet_bridge.kube.client import Client
 from kubelet_bridge.kube.eventrecorder import EventRecorder
 from kubelet_bridge.kube.informer import Cached, Informer
@@ -88,6 +90,7 @@ class Assembly:
     def __init__(self, settings: Settings, metrics: Metrics, found: credentials.Credentials, ip: str) -> None:
         self.settings, self.metrics, self.ip = settings, metrics, ip
         self.client = Client(found, observe=metrics.observe_api_request)
+        self.streams = ByteStreams(found)
         self.database = Database(Path(settings.state_dir), observe=self._transaction)
         self.view = NodeView(self.client, settings.node_name)
         self.events = EventRecorder(
@@ -95,7 +98,9 @@ class Assembly:
             dropped=lambda: metrics.events_posted.labels("dropped").inc(),
         )  # fmt: skip
         self.warnings = WarningCopier(self.client, self.view, self.events.record, since=utc_now())
-        self.guestside = GuestSide(settings, self.client, self.database, metrics, ip, changed=self._poke)
+        self.guestside = GuestSide(
+            settings, self.client, self.database, metrics, ip, changed=self._poke, call=self._call
+        )
         self.nodeside = NodeSide(
             settings, self.client, self.database, lambda: len(self.view.vms), ip, lambda: self.guestside.trouble
         )
@@ -120,6 +125,7 @@ class Assembly:
         """In the order they are opened; they are closed the other way round."""
         return [
             Part(name="API client", open=lambda: self.client),
+            Part(name="byte streams", open=lambda: self.streams),
             Part(name="intent store", open=lambda: self.database, run=self.database.run),
             Part(name="TLS", open=lambda: self.tls, run=self.tls.run),
             Part(name="kubelet API", open=lambda: self.server, run=self.server.run),
@@ -182,6 +188,13 @@ class Assembly:
 
     def _poke(self) -> None:
         self.registration.poke()
+
+    def _call(self, port: int, key: PodKey) -> AbstractAsyncContextManager[ByteStream]:
+        """To the guest of a Pod. Raises ``Transient`` when it has none."""
+        intent = self.store.get(key.uid) if self.store is not None else None
+        if intent is None:
+            raise Transient("the Pod has no virtual machine", reason="NoVirtualMachine")
+        return self.streams.vsock(key.namespace, intent.vm_name, port)
 
     async def _manifests(self, store: IntentStore, key: PodKey) -> PodManifest | None:
         if self.config is None:

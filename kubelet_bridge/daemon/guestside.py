@@ -3,8 +3,9 @@
 import asyncio
 import time
 from collections.abc import Callable, Collection
-from contextlib import AsyncExitStack
+from contextlib import AbstractAsyncContextManager, AsyncExitStack
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 
 import structlog
@@ -13,10 +14,12 @@ from kubelet_bridge.aio import files
 from kubelet_bridge.aio.backoff import Backoff
 from kubelet_bridge.aio.tasks import every
 from kubelet_bridge.daemon.guestsecret import authority, secret_name
+from kubelet_bridge.daemon.vsockgate import vsock_offered
 from kubelet_bridge.errors import BridgeError, Terminal, Transient
 from kubelet_bridge.guest import bundle
 from kubelet_bridge.guest.authority import Authority, ServerCertificate
 from kubelet_bridge.guest.bundle import Bundle
+from kubelet_bridge.guest.caller import ByteStream, GuestCaller
 from kubelet_bridge.guest.files import FileServer
 from kubelet_bridge.guest.limits import SessionLimits
 from kubelet_bridge.guest.logs import LogStore
@@ -26,6 +29,7 @@ from kubelet_bridge.guest.server import GuestServer
 from kubelet_bridge.guest.session import Parts
 from kubelet_bridge.kube.client import Client
 from kubelet_bridge.kube.credentials import SERVICE_ACCOUNT
+from kubelet_bridge.model.meta import PodKey
 from kubelet_bridge.reconcile.ports import GuestPort
 from kubelet_bridge.settings import Settings, address, cache_root
 from kubelet_bridge.store.database import Database
@@ -39,7 +43,11 @@ log = structlog.get_logger(__name__)
 _RENEW_EVERY = 3600.0
 _TRIES = 3
 
+VSOCK_PORT = 10251
+"""In the guest. As the port that guests dial; nothing is gained by choosing another."""
+
 Served = Callable[[GuestAccess], None]
+Call = Callable[[int, PodKey], AbstractAsyncContextManager[ByteStream]]
 
 
 class _Unprepared(Exception):
@@ -60,17 +68,18 @@ class GuestSide:
 
     def __init__(
         self, settings: Settings, client: Client, database: Database, metrics: Metrics, ip: str,
-        changed: Callable[[], None] = lambda: None,
+        changed: Callable[[], None] = lambda: None, call: Call | None = None,
     ) -> None:  # fmt: skip
-        """``changed`` is called when ``trouble`` has."""
+        """``changed`` is called when ``trouble`` has; ``call`` connects to a Pod's guest on a vsock port."""
         self.trouble: Trouble | None = None
         self._settings, self._client, self._database, self._ip = settings, client, database, ip
-        self._changed = changed
+        self._changed, self._call = changed, call
         self._counters = _Counters(metrics)
         self.logs = LogStore(Path(settings.state_dir) / "logs")
         self._authority: Authority | None = None
         self._certificate: ServerCertificate | None = None
         self._bundle: Bundle | None = None
+        self._vsock_port = 0
         self._registry: GuestRegistry | None = None
         self._served: Served = lambda _: None
         self._tried = asyncio.Event()
@@ -123,6 +132,9 @@ class GuestSide:
                 group.create_task(server.run(), name="guests: gRPC")
                 group.create_task(file_server.run(), name="guests: files")
                 group.create_task(self._keep_valid(server, file_server), name="guests: certificate")
+                if self._vsock_port and self._call is not None and self._registry is not None:
+                    dial = partial(self._call, self._vsock_port)
+                    group.create_task(GuestCaller(self._registry, server.front, dial).run(), name="guests: vsock")
 
     async def _try(self) -> GuestAccess | None:
         try:
@@ -146,6 +158,7 @@ class GuestSide:
             secret = f"{namespace}/{secret_name(settings.node_name)}"
             raise _Unprepared("GuestSecretUnavailable", f"Secret {secret}: {error.message}") from error
         await self._renew()
+        self._vsock_port = await self._learn_vsock()
         try:
             self._bundle = await asyncio.to_thread(_agent, settings)
         except Terminal as error:
@@ -154,11 +167,19 @@ class GuestSide:
             address=settings.guest_address or self._dialled("guest_listen"),
             files_url=f"https://{settings.guest_files_address or self._dialled('guest_files_listen')}",
             ca=self._authority.certificate.decode(), key=self._authority.key, agent_version=self._bundle.version,
-            agent_digest=self._bundle.digest, agent_size=self._bundle.size,
+            agent_digest=self._bundle.digest, agent_size=self._bundle.size, vsock_port=self._vsock_port,
         )  # fmt: skip
         if self._registry is not None:
             self._registry.open(access)
         return access
+
+    async def _learn_vsock(self) -> int:
+        try:
+            transport = self._settings.guest_transport
+            wanted = transport == "vsock" or (transport == "auto" and await vsock_offered(self._client))
+        except BridgeError as error:
+            raise _Unprepared("KubeVirtUnavailable", f"KubeVirt's feature gates: {error.message}") from error
+        return VSOCK_PORT if wanted else 0
 
     async def _learn_authority(self, namespace: str) -> Authority:
         """A moment's weakness of the API server is not worth telling: VMs made meanwhile would lack the agent."""

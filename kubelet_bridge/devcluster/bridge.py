@@ -34,13 +34,17 @@ RULES: tuple[tuple[str, tuple[str, ...], tuple[str, ...]], ...] = (
     ("certificates.k8s.io", ("certificatesigningrequests",), ("create", *_READ)),
 )
 
+VSOCK_RULES = (("subresources.kubevirt.io", ("virtualmachineinstances/vsock",), ("get",)),)
+"""What ``guest_transport`` vsock and auto need beside them."""
 
-def rbac() -> list[Manifest]:
+
+def rbac(*, vsock: bool = False) -> list[Manifest]:
     """The bridge's namespace, ServiceAccount, ClusterRole and bindings."""
+    rules = [*RULES, *(VSOCK_RULES if vsock else ())]
     subject = {"kind": "ServiceAccount", "name": BRIDGE_ACCOUNT, "namespace": BRIDGE_NAMESPACE}
     role: Manifest = {
         "apiVersion": "rbac.authorization.k8s.io/v1", "kind": "ClusterRole", "metadata": {"name": BRIDGE_ACCOUNT},
-        "rules": [{"apiGroups": [group], "resources": resources, "verbs": verbs} for group, resources, verbs in RULES],
+        "rules": [{"apiGroups": [group], "resources": resources, "verbs": verbs} for group, resources, verbs in rules],
     }  # fmt: skip
     # The client CA and the request-header CA of the API server, which calls the kubelet API.
     reader: Manifest = {

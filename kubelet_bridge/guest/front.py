@@ -213,7 +213,7 @@ class Front:
                 if (connection := self.admit(address[0])) is None:
                     accepted.close()
                 else:
-                    group.create_task(self._join(connection, accepted), name=f"guest connection {connection.peer}")
+                    group.create_task(self.join(connection, accepted), name=f"guest connection {connection.peer}")
 
     def admit(self, peer: str) -> Connection | None:
         """A connection for one more from ``peer``, if it may."""
@@ -233,10 +233,12 @@ class Front:
         self._unproven[peer] += 1
         return connection
 
-    async def _join(self, connection: Connection, accepted: socket.socket) -> None:
+    async def join(self, connection: Connection, accepted: socket.socket) -> None:
+        """Pass on what comes by ``accepted``, which is ours from now on; returns when both ends stand."""
         loop = asyncio.get_running_loop()
         accepted.setblocking(False)
-        _keep_alive(accepted)
+        if accepted.family != socket.AF_UNIX:
+            _keep_alive(accepted)
         inner = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         try:
             inner.setblocking(False)

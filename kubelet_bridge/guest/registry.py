@@ -144,6 +144,15 @@ class GuestRegistry:
         entry = self._entries.get(uid)
         return None if entry is None else entry.session
 
+    def awaited(self) -> list[PodKey]:
+        """Whose machine runs, and whose agent is not there."""
+        return [entry.key for uid, entry in self._entries.items() if self.is_awaited(uid)]
+
+    def is_awaited(self, uid: str) -> bool:
+        """Whether the machine of a Pod uid runs and its agent is not there."""
+        entry = self._entries.get(uid)
+        return entry is not None and bool(entry.boot) and entry.session is None
+
     def connected(self) -> int:
         """How many are connected."""
         return sum(entry.session is not None for entry in self._entries.values())

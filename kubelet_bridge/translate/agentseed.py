@@ -63,6 +63,8 @@ def seed(pod_uid: str, guest: GuestAccess) -> str:
             "size": guest.agent_size,
         },
     }
+    if guest.vsock_port:
+        document["vsock_port"] = guest.vsock_port
     return msgspec.json.format(msgspec.json.encode(document), indent=2).decode() + "\n"
 
 

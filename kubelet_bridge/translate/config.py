@@ -14,6 +14,7 @@ class GuestAccess(msgspec.Struct, frozen=True, kw_only=True):
         agent_version: of the agent's file.
         agent_digest: its SHA-256, hexadecimal.
         agent_size: its bytes.
+        vsock_port: on which agents wait for the bridge, where VMs have a vsock device; 0: they have none.
     """
 
     address: str
@@ -23,6 +24,7 @@ class GuestAccess(msgspec.Struct, frozen=True, kw_only=True):
     agent_version: str
     agent_digest: str
     agent_size: int = 0
+    vsock_port: int = 0
 
     def __repr__(self) -> str:
         return f"GuestAccess(address={self.address!r}, agent_digest={self.agent_digest!r})"

@@ -156,7 +156,7 @@ def _instance_spec(
         **({"subdomain": pod.spec.subdomain} if pod.spec.subdomain else {}),
         "terminationGracePeriodSeconds": DEFAULT_GRACE if grace is None else grace,
         "evictionStrategy": "LiveMigrateIfPossible",
-        "domain": _domain(pod, key, size, disks, managed=managed),
+        "domain": _domain(pod, key, size, disks, config, managed=managed),
         "networks": [{"name": network.NETWORK_NAME, "pod": {}}],
         "volumes": disks.volumes,
         **({} if managed else probes.build(pod.spec.containers[0])),
@@ -164,7 +164,9 @@ def _instance_spec(
     }
 
 
-def _domain(pod: Pod, key: PodKey, size: resources.VmSize, disks: volumes.Disks, *, managed: bool) -> dict[str, Any]:
+def _domain(
+    pod: Pod, key: PodKey, size: resources.VmSize, disks: volumes.Disks, config: BridgeConfig, *, managed: bool
+) -> dict[str, Any]:
     memory = {"guest": Quantity.of_bytes(size.memory).canonical()}
     if size.max_memory:
         memory["maxGuest"] = Quantity.of_bytes(size.max_memory).canonical()
@@ -177,6 +179,7 @@ def _domain(pod: Pod, key: PodKey, size: resources.VmSize, disks: volumes.Disks,
             "interfaces": [network.interface(pod, managed=managed)],
             "rng": {},
             "logSerialConsole": True,
+            **({"autoattachVSOCK": True} if config.guest is not None and config.guest.vsock_port else {}),
         },
     }
 
