@@ -3,6 +3,7 @@
 import re
 from collections.abc import Iterable
 from datetime import UTC, datetime
+from itertools import islice
 
 from kubelet_bridge.agent.v1 import agent_pb2 as pb
 from kubelet_bridge.model.guest import (
@@ -22,6 +23,8 @@ _UNKNOWN_EVENT_LENGTH = 256
 _SHORT = 256
 _REASON_LENGTH = 128
 _MAX_ITEMS = 64
+_LOOKED_AT = 4 * MAX_CONTAINERS
+"""Of a list that a guest sent: a million containers must not take longer than a few."""
 _LATEST = int(datetime(9999, 1, 1, tzinfo=UTC).timestamp()) * 10**9
 _REASON = re.compile(r"[A-Z][A-Za-z0-9]{0,127}")
 _CONTAINER = re.compile(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?")
@@ -79,7 +82,7 @@ def _bounded(number: int) -> int:
 
 def _containers(messages: Iterable[pb.ContainerReport]) -> list[GuestContainer]:
     found: dict[str, GuestContainer] = {}
-    for message in messages:
+    for message in islice(messages, _LOOKED_AT):
         if len(found) >= MAX_CONTAINERS:
             break
         if is_container_name(message.name):
@@ -165,7 +168,7 @@ def event(message: pb.GuestEvent) -> PodEvent | None:
 
 
 def sample(message: pb.MetricsSample) -> pb.MetricsSample:
-    """A copy that is no larger than it has to be."""
+    """A copy that is no larger than it has to be: fields that we do not know are kept by protobuf, and are not here."""
     kept = pb.MetricsSample(time=message.time, guest=message.guest)
     kept.containers.extend(one for one in message.containers[:MAX_CONTAINERS] if is_container_name(one.name))
     kept.filesystems.extend(message.filesystems[:_MAX_ITEMS])
@@ -175,4 +178,5 @@ def sample(message: pb.MetricsSample) -> pb.MetricsSample:
         filesystem.mount_point = clip(filesystem.mount_point)
     for interface in kept.interfaces:
         interface.name = clip(interface.name, 64)
+    kept.DiscardUnknownFields()
     return kept

@@ -1,6 +1,7 @@
 """The HTTPS server from which guests fetch their agent. It is public code: its digest is what guests trust."""
 
 import asyncio
+import logging
 import shutil
 import ssl
 import tempfile
@@ -23,6 +24,10 @@ log = structlog.get_logger(__name__)
 LIMITS = FrontLimits(unproven_bytes=64 * KIB, unproven_seconds=120.0, per_peer=32, total=1024)
 """Nobody is ever welcomed here: every connection has two minutes, and no request needs a large body."""
 _REQUEST_SECONDS = 15.0
+_PIECE = 64 * KIB
+_UNHEARD = logging.getLogger(f"{__name__}.requests")
+_UNHEARD.disabled = True
+"""aiohttp writes a traceback for each malformed request: whoever can connect could fill a disk with them."""
 
 
 class FileServer:
@@ -45,7 +50,8 @@ class FileServer:
         app = web.Application(client_max_size=1)
         app.add_routes([web.get(f"/agent/{digest}.pyz", self._agent)])
         self._runner = web.AppRunner(
-            app, access_log=None, handler_cancellation=True, shutdown_timeout=1.0, keepalive_timeout=_REQUEST_SECONDS,
+            app, access_log=None, logger=_UNHEARD, handler_cancellation=True, shutdown_timeout=1.0,
+            keepalive_timeout=_REQUEST_SECONDS,
             max_line_size=2 * KIB, max_field_size=4 * KIB, max_headers=32, auto_decompress=False,
         )  # fmt: skip
         self._directory: Path | None = None
@@ -93,10 +99,17 @@ class FileServer:
             raise RuntimeError("the file server is not open")
         return self._front
 
-    async def _agent(self, _request: web.Request) -> web.Response:
-        return web.Response(
-            body=self._content, content_type="application/zip", headers={"Cache-Control": "public, immutable"}
-        )
+    async def _agent(self, request: web.Request) -> web.StreamResponse:
+        """In pieces: of all of it at once, a slow reader would have a copy of its own in our memory."""
+        headers = {"Content-Type": "application/zip", "Cache-Control": "public, immutable"}
+        response = web.StreamResponse(headers=headers)
+        response.content_length = len(self._content)
+        await response.prepare(request)
+        if request.method != "HEAD":
+            for start in range(0, len(self._content), _PIECE):
+                await response.write(self._content[start : start + _PIECE])
+        await response.write_eof()
+        return response
 
 
 def _context() -> ssl.SSLContext:

@@ -14,7 +14,7 @@ from kubelet_bridge.errors import Transient
 from kubelet_bridge.guest import convert
 from kubelet_bridge.guest.outbox import Outbox
 from kubelet_bridge.guest.record import Edit, RecordKeeper
-from kubelet_bridge.model.guest import GuestFacts
+from kubelet_bridge.model.guest import GuestFacts, GuestReport
 
 _PAUSE = 0.1
 """Between two commits: a guest that reports all the time must not keep disk and sync loop busy."""
@@ -30,13 +30,15 @@ class ReportKeeper:
         self, record: RecordKeeper, outbox: Outbox, changed: Callable[[], None], now: Callable[[], datetime]
     ) -> None:
         self._record, self._outbox, self._changed, self._now = record, outbox, changed, now
-        self._report: pb.PodReport | None = None
+        self._report: GuestReport | None = None
+        self._number = 0
         self._facts: GuestFacts | None = None
         self._news = asyncio.Event()
 
     def report(self, report: pb.PodReport) -> None:
-        """The newest report."""
-        self._report = report
+        """The newest report. What waits is what fits into a Pod's status, however large the message was."""
+        self._report = convert.report(report)
+        self._number = report.number
         self._news.set()
 
     def facts(self, facts: GuestFacts) -> None:
@@ -50,7 +52,7 @@ class ReportKeeper:
         while True:
             await self._news.wait()
             self._news.clear()
-            report, facts = self._report, self._facts
+            report, number, facts = self._report, self._number, self._facts
             self._report = self._facts = None
             while True:
                 try:
@@ -62,16 +64,16 @@ class ReportKeeper:
                     await asyncio.sleep(delay)
             backoff.reset()
             if report is not None:
-                self._outbox.post(pb.BridgeMessage(report_ack=pb.ReportAck(number=report.number)), key="report")
+                self._outbox.post(pb.BridgeMessage(report_ack=pb.ReportAck(number=number)), key="report")
                 _ACKNOWLEDGED.hit()
             self._changed()
             await asyncio.sleep(_PAUSE)
 
 
-def _with(report: pb.PodReport | None, facts: GuestFacts | None, now: datetime) -> Edit:
+def _with(report: GuestReport | None, facts: GuestFacts | None, now: datetime) -> Edit:
     changes: dict[str, object] = {"seen_at": now}
     if report is not None:
-        changes["report"] = convert.report(report)
+        changes["report"] = report
     if facts is not None:
         changes["facts"] = facts
     return lambda record: msgspec.structs.replace(record, **changes)

@@ -261,9 +261,7 @@ class GuestSession:
             case "hook_result":
                 self._hooks.on_answer(message.hook_result)
             case "keys_applied":
-                error = convert.clip(message.keys_applied.error)
-                say = log.warning if error else log.debug
-                say("SSH keys in the guest", pod=str(self.key), error=error)
+                self._note_keys(convert.clip(message.keys_applied.error))
             case "stopped":
                 self.stopped = True
                 self._changed()
@@ -277,6 +275,10 @@ class GuestSession:
         except Transient as error:
             raise SessionEnd(Status.UNAVAILABLE, "the confirmation cannot be kept now") from error
         self.trust()
+
+    def _note_keys(self, error: str) -> None:
+        if error and self._events.try_take():
+            log.warning("SSH keys are not in the guest", pod=str(self.key), error=error)
 
     def _record_event(self, message: pb.GuestEvent) -> None:
         event = convert.event(message)

@@ -7,6 +7,8 @@ import asyncio
 import json
 import os
 import sys
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -18,6 +20,7 @@ from kubelet_bridge.store.standalone import standalone
 from tests.support.guests import Node, pod_key
 
 KEY = pod_key("web")
+OTHERS = [pod_key(f"other-{number}") for number in range(24)]
 LOGS = LogLimits(file_bytes=60, files=1000)
 """Another file for every few lines, and none dropped."""
 
@@ -30,11 +33,32 @@ def authority(directory: Path) -> Authority:
     return Authority.from_secret(json.loads(path.read_text()), name="test")
 
 
+@asynccontextmanager
+async def served(directory: Path, failpoints: str = "") -> AsyncIterator[tuple[int, asyncio.subprocess.Process]]:
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, "-m", "tests.support.guestnode", str(directory), stdout=asyncio.subprocess.PIPE,
+        env={**os.environ, "KUBELET_BRIDGE_FAILPOINTS": failpoints},
+    )  # fmt: skip
+    assert process.stdout is not None
+    try:
+        port = 0
+        while not port:
+            line = await process.stdout.readline()
+            assert line, "the server has ended"
+            port = int(line) if line.strip().isdigit() else 0
+        yield port, process
+    finally:
+        if process.returncode is None:
+            process.kill()
+        await process.communicate()
+
+
 async def main(directory: Path, made: Authority) -> None:
     async with standalone(directory) as database:
         store = await GuestStore.load(database)
         async with Node(directory, store, SessionLimits(), made, LOGS).serving() as node:
-            node.registry.expect(KEY, boot="vmi-1")
+            for key in (KEY, *OTHERS):
+                node.registry.expect(key, boot="vmi-1")
             os.write(1, f"{node.port}\n".encode())
             await asyncio.Event().wait()
 

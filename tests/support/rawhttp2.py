@@ -34,6 +34,7 @@ class RawClient:
         self.h2 = h2.connection.H2Connection(configuration)
         self.h2.local_settings.enable_push = 0
         self.resets = 0
+        self.received = 0
         self.trailers: list[dict[str, str]] = []
 
     @classmethod
@@ -87,7 +88,9 @@ class RawClient:
 
     def _note(self, events: list[h2.events.Event]) -> None:
         for event in events:
-            if isinstance(event, h2.events.StreamReset):
+            if isinstance(event, h2.events.DataReceived):
+                self.received += len(event.data)
+            elif isinstance(event, h2.events.StreamReset):
                 self.resets += 1
             elif isinstance(event, h2.events.TrailersReceived | h2.events.ResponseReceived):
                 self.trailers.append({_text(name): _text(value) for name, value in event.headers})

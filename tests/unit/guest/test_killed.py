@@ -1,10 +1,6 @@
 """The bridge is killed at every line that matters: an agent that keeps the rules always gets in, and loses nothing."""
 
 import asyncio
-import os
-import sys
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from pathlib import Path
 
 import pytest
@@ -15,7 +11,7 @@ from kubelet_bridge.guest.logs import LogStore
 from kubelet_bridge.model import guesttoken
 from kubelet_bridge.store.guests import GuestStore
 from kubelet_bridge.store.standalone import standalone
-from tests.support.guestnode import KEY, authority
+from tests.support.guestnode import KEY, authority, served
 from tests.support.guests import Agent
 
 POINTS = [
@@ -52,26 +48,6 @@ class RuleKeeper:
                 records = [pb.LogRecord(container="app", position=self.logged + n, data=b"x") for n in range(1, 4)]
                 await agent.say(logs=pb.LogBatch(records=records))
                 self.logged = (await agent.hear_of("log_ack")).log_ack.position
-
-
-@asynccontextmanager
-async def served(directory: Path, failpoints: str = "") -> AsyncIterator[tuple[int, asyncio.subprocess.Process]]:
-    process = await asyncio.create_subprocess_exec(
-        sys.executable, "-m", "tests.support.guestnode", str(directory), stdout=asyncio.subprocess.PIPE,
-        env={**os.environ, "KUBELET_BRIDGE_FAILPOINTS": failpoints},
-    )  # fmt: skip
-    assert process.stdout is not None
-    try:
-        port = 0
-        while not port:
-            line = await process.stdout.readline()
-            assert line, "the server has ended"
-            port = int(line) if line.strip().isdigit() else 0
-        yield port, process
-    finally:
-        if process.returncode is None:
-            process.kill()
-        await process.communicate()
 
 
 @pytest.mark.parametrize("point", POINTS)
