@@ -81,9 +81,10 @@ class StateChangeRequest(_Read, frozen=True):
 
 
 class VmStatus(_Read, frozen=True):
-    """``VirtualMachine.status``."""
+    """``VirtualMachine.status``; ``run_strategy`` is empty as long as there was no instance."""
 
     printable_status: str = ""
+    run_strategy: str = ""
     created: bool = False
     ready: bool = False
     conditions: list[Condition] = []

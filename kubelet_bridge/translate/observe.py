@@ -19,7 +19,7 @@ from kubelet_bridge.translate.waiting import deleting, powered_off
 
 _KILLED = 137
 _MAX_MESSAGE = 4096
-_DEADLINE_MESSAGE = "Pod was active on the node longer than the specified deadline"
+DEADLINE_MESSAGE = "Pod was active on the node longer than the specified deadline"
 
 
 def observe(intent: Intent, snapshot: Snapshot, now: datetime) -> Intent:
@@ -207,7 +207,7 @@ def _conclude(intent: Intent, snapshot: Snapshot, pod: Pod, now: datetime) -> In
         intent = _until_success(intent, snapshot, now)
     limit = pod.spec.active_deadline_seconds
     if not intent.outcome and limit is not None and now >= intent.accepted_at + timedelta(seconds=limit):
-        return _failed(intent, Reason.DEADLINE_EXCEEDED, _DEADLINE_MESSAGE)
+        return _failed(intent, Reason.DEADLINE_EXCEEDED, DEADLINE_MESSAGE)
     return intent
 
 
@@ -273,10 +273,18 @@ def _until_success(intent: Intent, snapshot: Snapshot, now: datetime) -> Intent:
         if vmi is not None and vmi.metadata.deletion_timestamp is None:
             return _failed(intent, Reason.EVICTED, "The virtual machine's launcher was taken off its node")
         return intent
-    if intent.vmi_started and not intent.vmi_stopping and _succeeded_unseen(snapshot):
+    if _was_started(intent, snapshot) and not intent.vmi_stopping and _succeeded_unseen(snapshot):
         missed = Termination(vmi_uid=intent.vmi_uid, exit_code=0, reason=Reason.COMPLETED.value, finished_at=now)
         return _ended(msgspec.structs.replace(intent, termination=missed), Phase.SUCCEEDED)
     return intent
+
+
+def _was_started(intent: Intent, snapshot: Snapshot) -> bool:
+    """Also a boot that began and ended while we were away: a VM's own run strategy is empty before its first instance.
+
+    Source: ``updateStatus`` in KubeVirt's ``pkg/virt-controller/watch/vm/vm.go``.
+    """
+    return intent.vmi_started or (snapshot.vm is not None and bool(snapshot.vm.status.run_strategy))
 
 
 def _succeeded_unseen(snapshot: Snapshot) -> bool:

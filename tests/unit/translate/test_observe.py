@@ -96,6 +96,18 @@ def test_a_guest_that_was_told_to_stop_has_not_succeeded() -> None:
     assert seen.status is IntentStatus.OFF
 
 
+def test_a_guest_that_began_and_ended_while_nobody_looked_has_succeeded() -> None:
+    def seen(**status: Any) -> str:
+        spec = {"runStrategy": "RerunOnFailure"}
+        stopped = {"printableStatus": "Stopped", **status}
+        vm = msgspec.convert({"metadata": {"uid": "vm"}, "spec": spec, "status": stopped}, VirtualMachine)
+        return observe(ACCEPTED, world(None, policy="OnFailure", vm=vm), NOW).outcome
+
+    assert seen(runStrategy="RerunOnFailure") == "Succeeded"
+    assert seen() == "", "its first instance has not been made yet"
+    assert seen(runStrategy="RerunOnFailure", stateChangeRequests=[{"action": "Start"}]) == ""
+
+
 def test_an_instance_deleted_after_it_succeeded_was_not_told_to_stop() -> None:
     ended = {"phase": "Succeeded", "phaseTransitionTimestamp": NOW.isoformat()}
     boot = msgspec.convert(
