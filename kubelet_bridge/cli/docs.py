@@ -5,7 +5,7 @@ from pathlib import Path
 import click
 
 from kubelet_bridge.settings import reference
-from kubelet_bridge.translate.support import document
+from kubelet_bridge.translate.supportpage import document
 
 _SETTINGS = """\
 # Settings

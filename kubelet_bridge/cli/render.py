@@ -10,10 +10,12 @@ import yaml
 
 from kubelet_bridge.errors import Terminal
 from kubelet_bridge.model.core import ConfigMap, Pod, Secret, Service
-from kubelet_bridge.model.meta import PodKey, vm_name
+from kubelet_bridge.model.meta import PodKey, machine_key, vm_name
 from kubelet_bridge.model.snapshot import Inputs, PodEvent, Snapshot
 from kubelet_bridge.translate.config import BridgeConfig
 from kubelet_bridge.translate.image import Unresolvable
+from kubelet_bridge.translate.machines import is_wanted, machines, part, told, worded
+from kubelet_bridge.translate.machinesupport import machine_refusals
 from kubelet_bridge.translate.missing import MissingInputs
 from kubelet_bridge.translate.support import CannotTranslate, refusals
 from kubelet_bridge.translate.virtualmachine import Manifests, build
@@ -45,31 +47,45 @@ def render(files: tuple[TextIO, ...], node_name: str, output: str) -> None:
         manifests, reasons = translated(pod, _inputs(objects, pod), BridgeConfig(node_name=node_name))
         for reason in reasons:
             click.echo(f"{label}: {reason}", err=True)
-        if manifests is None:
-            failed = True
-            continue
-        for note in manifests.notes:
+        failed = failed or not manifests
+        for note in dict.fromkeys(note for one in manifests for note in one.notes):
             click.echo(f"{label}: note: {note.reason}: {note.message}", err=True)
-        made += [manifests.secret, manifests.virtual_machine]
+        for one in manifests:
+            made += [one.secret, one.virtual_machine]
     if made:
         _print(made, output)
     if failed:
         sys.exit(1)
 
 
-def translated(pod: Pod, inputs: Inputs, config: BridgeConfig) -> tuple[Manifests | None, list[str]]:
-    """The manifests, or the reasons why there are none."""
-    if refused := refusals(pod, config):
-        return None, [f"{one.field}: {one.reason}" for one in refused]
+def translated(pod: Pod, inputs: Inputs, config: BridgeConfig) -> tuple[list[Manifests], list[str]]:
+    """The manifests of each VM, or the reasons why there are none."""
+    if refused := machine_refusals(pod, config) if is_wanted(pod) else refusals(pod, config):
+        return [], [f"{one.field}: {one.reason}" for one in refused]
+    made = []
+    for world in worlds(pod, inputs):
+        try:
+            one = build(world, vm_name(world.key), config)
+        except CannotTranslate as error:
+            return [], [f"{worded(world, one.field)}: {one.reason}" for one in error.refusals]
+        except Unresolvable as error:
+            return [], [worded(world, error.message)]
+        except MissingInputs as error:
+            return [], [error.message, *map(_said, told(world, error.notes))]
+        made.append(msgspec.structs.replace(one, notes=told(world, one.notes)))
+    return made, []
+
+
+def worlds(pod: Pod, inputs: Inputs) -> list[Snapshot]:
+    """The world of the Pod's one VM, or that of each container's, in the order in which they begin."""
     key = PodKey(pod.metadata.namespace, pod.metadata.name, pod.metadata.uid)
-    try:
-        return build(Snapshot(key=key, pod=pod, inputs=inputs), vm_name(key), config), []
-    except CannotTranslate as error:
-        return None, [f"{one.field}: {one.reason}" for one in error.refusals]
-    except Unresolvable as error:
-        return None, [error.message]
-    except MissingInputs as error:
-        return None, [error.message, *map(_said, error.notes)]
+    if not is_wanted(pod):
+        return [Snapshot(key=key, pod=pod, inputs=inputs)]
+    parts = [found for machine in machines(pod) if (found := part(pod, machine.container)) is not None]
+    return [
+        Snapshot(key=machine_key(key, machine.container), pod=apart, machine=machine, inputs=inputs)
+        for apart, machine in parts
+    ]
 
 
 def pod_of(one: Json) -> Json | None:

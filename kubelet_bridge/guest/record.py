@@ -35,7 +35,7 @@ class RecordKeeper:
         """
         async with self._lock:
             key = self._key
-            before = self._records.latest(key.uid) or GuestRecord(uid=key.uid, namespace=key.namespace, name=key.name)
+            before = self._records.latest(key.uid) or _first(key)
             after = edit(before)
             if not self._gone:
                 _COMMIT.hit()
@@ -52,3 +52,9 @@ class RecordKeeper:
         self._gone = True
         async with self._lock:
             await self._records.delete(self._key.uid)
+
+
+def _first(key: PodKey) -> GuestRecord:
+    return GuestRecord(
+        uid=key.uid, namespace=key.namespace, name=key.name, container=key.container, pod_uid=key.pod_uid
+    )

@@ -293,8 +293,7 @@ class GuestRegistry:
         self._enqueue(entry.key)
 
     def _known_before(self, record: GuestRecord) -> _Entry:
-        key = PodKey(record.namespace, record.name, record.uid)
-        return _Entry(key, RecordKeeper(key, self._records), record.seen_at)
+        return _Entry(record.key, RecordKeeper(record.key, self._records), record.seen_at)
 
 
 def _offer(access: GuestAccess) -> pb.AgentOffer:

@@ -59,10 +59,10 @@ class EventRecorder:
         self._queue: asyncio.Queue[tuple[PodKey, PodEvent, datetime]] = asyncio.Queue(QUEUED)
 
     def record(self, key: PodKey, events: Iterable[PodEvent]) -> None:
-        """Post ``events`` some time soon; when too many wait, the newest are dropped and counted."""
+        """Post ``events`` on the Pod some time soon; when too many wait, the newest are dropped and counted."""
         for event in events:
             try:
-                self._queue.put_nowait((key, event, self._clock()))
+                self._queue.put_nowait((key.owner, event, self._clock()))
             except asyncio.QueueFull:
                 self._drop()
 

@@ -14,9 +14,11 @@ from kubelet_bridge.kube.tokens import TokenRequester
 from kubelet_bridge.kube.watch import EventKind
 from kubelet_bridge.model.core import Pod
 from kubelet_bridge.model.kubevirt import Launcher, VirtualMachine, VirtualMachineInstance
+from kubelet_bridge.model.machine import Machine
 from kubelet_bridge.model.meta import (
     ANNOTATION_POD_NAME,
     FIELD_MANAGER,
+    LABEL_CONTAINER,
     LABEL_NODE,
     LABEL_POD_NAME,
     LABEL_POD_UID,
@@ -26,6 +28,8 @@ from kubelet_bridge.model.meta import (
 )
 from kubelet_bridge.model.resources import PODS, SECRETS, VIRTUALMACHINEINSTANCES, VIRTUALMACHINES, VM_SUBRESOURCES
 from kubelet_bridge.model.snapshot import Inputs, Snapshot, TokenWanted
+from kubelet_bridge.translate.machines import part
+from kubelet_bridge.translate.ownership import belongs
 
 _POD = msgspec.json.Decoder(Pod)
 _VM = msgspec.json.Decoder(VirtualMachine)
@@ -115,18 +119,33 @@ class NodeView:
 
     async def load(self, key: PodKey, *, vm_name: str, promised: bool) -> Snapshot:
         """See ``ClusterPort.load``."""
-        vms, vmis, launchers = (one.by_index("pod-uid", key.uid) for one in (self.vms, self.vmis, self.launchers))
-        pod = await self._pod(key, ask=promised or bool(vms or vmis or launchers))
+        vms, vmis, launchers = (self._belonging(one, key) for one in (self.vms, self.vmis, self.launchers))
+        pod = await self._pod(key.owner, ask=promised or bool(vms or vmis or launchers))
+        machine: Machine | None = None
+        if key.container and pod is not None:
+            pod, machine = part(pod, key.container) or (None, None)
         named = self.vms.get(key.namespace, vm_name)
-        squatter = named if named is not None and named.head.labels.get(LABEL_POD_UID) != key.uid else None
+        squatter = named if named is not None and not belongs(named.head.labels, key) else None
+        vms.sort(key=lambda one: one.head.name != vm_name)  # one that was given our label by mistake has another name
         found = [_LAUNCHER.decode(one.raw) for one in launchers]
         return Snapshot(
-            key=key, pod=pod,
+            key=key, pod=pod, machine=machine,
             vm=_VM.decode(vms[0].raw) if vms else None,
             squatter=_VM.decode(squatter.raw) if squatter else None,
             vmi=_VMI.decode(_newest(vmis).raw) if vmis else None,
             launchers=[one for one in found if one.status.phase not in ("Succeeded", "Failed")] or found,
         )  # fmt: skip
+
+    def containers(self, key: PodKey) -> set[str]:
+        """See ``ClusterPort.containers``."""
+        kinds = (self.vms, self.vmis, self.launchers)
+        marks = (
+            one.head.labels.get(LABEL_CONTAINER, "") for kind in kinds for one in kind.by_index("pod-uid", key.uid)
+        )
+        return {container for container in marks if container}
+
+    def _belonging(self, kind: Informer, key: PodKey) -> list[Cached]:
+        return [one for one in kind.by_index("pod-uid", key.owner.uid) if belongs(one.head.labels, key)]
 
     async def _pod(self, key: PodKey, *, ask: bool) -> Pod | None:
         cached = self.pods.get(key.namespace, key.name)

@@ -5,6 +5,7 @@ from datetime import datetime
 import msgspec
 
 from kubelet_bridge.model.guest import GuestFacts, GuestReport
+from kubelet_bridge.model.meta import PodKey
 
 
 class GuestRecord(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -16,6 +17,7 @@ class GuestRecord(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True)
         pending_boot: uid of the VMI in which it was handed out.
         used_boot: uid of the VMI whose boot token has been used up.
         report: the last one, acknowledged or about to be.
+        container: with ``pod_uid``, of a machine's guest (``PodKey``).
         seen_at: when it last told something that had to be written down.
     """
 
@@ -28,4 +30,11 @@ class GuestRecord(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True)
     used_boot: str = ""
     facts: GuestFacts = GuestFacts()
     report: GuestReport | None = None
+    container: str = ""
+    pod_uid: str = ""
     seen_at: datetime | None = None
+
+    @property
+    def key(self) -> PodKey:
+        """Whose guest it is."""
+        return PodKey(self.namespace, self.name, self.uid, container=self.container, pod_uid=self.pod_uid)

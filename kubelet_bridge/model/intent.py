@@ -6,6 +6,7 @@ from enum import StrEnum
 import msgspec
 
 from kubelet_bridge.model.guest import GuestTermination
+from kubelet_bridge.model.meta import PodKey
 
 
 class IntentStatus(StrEnum):
@@ -70,6 +71,9 @@ class Carried(msgspec.Struct, frozen=True, omit_defaults=True):
 class Intent(msgspec.Struct, frozen=True, kw_only=True):
     """One row, keyed by the Pod's uid.
 
+    A Pod with a VM for each container has a row of its own, which says so (``machines``) and names no VM, and one for
+    each machine, keyed by the machine's uid.
+
     Attributes:
         id: readable, ``dpl_`` + 8 characters.
         vm_name: chosen once and kept: the Pod's name, or a hashed one when that was taken.
@@ -92,6 +96,9 @@ class Intent(msgspec.Struct, frozen=True, kw_only=True):
         accepted_at: when this node took the Pod (``status.startTime``).
         deletion_grace: grace last asked of KubeVirt, seconds; None while not deleting.
         rejected: the Pod can never be a VM; nothing may be created for it.
+        machines: each container of the Pod has a VM and a row of its own; decided when the Pod was accepted.
+        container: of a machine's row: the container it is for.
+        pod_uid: of a machine's row: the Pod it belongs to.
     """
 
     uid: str
@@ -120,6 +127,14 @@ class Intent(msgspec.Struct, frozen=True, kw_only=True):
     accepted_at: datetime
     deletion_grace: int | None = None
     rejected: bool = False
+    machines: bool = False
+    container: str = ""
+    pod_uid: str = ""
+
+    @property
+    def key(self) -> PodKey:
+        """Of the Pod, or of the machine."""
+        return PodKey(self.namespace, self.name, self.uid, container=self.container, pod_uid=self.pod_uid)
 
 
 class Transition(msgspec.Struct, frozen=True):

@@ -13,6 +13,9 @@ FIELD_MANAGER = "kubelet-bridge"
 LABEL_NODE = f"{PREFIX}/node"
 LABEL_POD_UID = f"{PREFIX}/pod-uid"
 LABEL_POD_NAME = f"{PREFIX}/pod-name"
+LABEL_CONTAINER = f"{PREFIX}/container"
+"""On the objects of one machine of a Pod that has several: the container it is for."""
+
 LABEL_MANAGED_BY = f"{PREFIX}/managed-by"
 MANAGED_BY = "kubelet-bridge"
 
@@ -25,11 +28,24 @@ _UUID_SPACE = uuid.UUID("6f1e2b0a-6d7c-5a3e-9d55-2f6c7b0d4a11")
 
 
 class PodKey(msgspec.Struct, frozen=True, order=True):
-    """One incarnation of a Pod: the uid tells two of the same name apart; nothing of ours is keyed by name alone."""
+    """One incarnation of a Pod: the uid tells two of the same name apart; nothing of ours is keyed by name alone.
+
+    Or one machine of a Pod that has a VM for each container (``machine_key``): then ``uid`` and ``name`` are the
+    machine's own, by which its row, its VM and its guest are known; ``container`` and ``pod_uid`` are set.
+    """
 
     namespace: str
     name: str
     uid: str
+    container: str = ""
+    pod_uid: str = ""
+
+    @property
+    def owner(self) -> "PodKey":
+        """The Pod itself."""
+        if not self.container:
+            return self
+        return PodKey(self.namespace, self.name.removesuffix(f"/{self.container}"), self.pod_uid)
 
     def __str__(self) -> str:
         return f"{self.namespace}/{self.name}"
@@ -100,6 +116,20 @@ class Condition(msgspec.Struct, frozen=True, rename="camel", omit_defaults=True)
     last_heartbeat_time: datetime | None = None
     last_probe_time: datetime | None = None
     observed_generation: int | None = None
+
+
+def machine_uid(pod_uid: str, container: str) -> str:
+    """The uid of a container's machine, in a Pod that has a VM for each: a function of both, and of the form of a uid.
+
+    Its row, its guest's tokens and reports, its logs, its firmware uuid and its MAC address are known by it.
+    """
+    return str(uuid.uuid5(_UUID_SPACE, f"{pod_uid}/container/{container}"))
+
+
+def machine_key(pod: PodKey, container: str) -> PodKey:
+    """The key of that machine. Its name is no name of a Pod, so that none can take it, or its VM's, away."""
+    uid = machine_uid(pod.uid, container)
+    return PodKey(pod.namespace, f"{pod.name}/{container}", uid, container=container, pod_uid=pod.uid)
 
 
 def is_dns_label(name: str) -> bool:

@@ -8,6 +8,7 @@ from kubelet_bridge.model.core import ConfigMap, Pod, Secret, Service
 from kubelet_bridge.model.guest import Guest
 from kubelet_bridge.model.intent import Intent
 from kubelet_bridge.model.kubevirt import Launcher, VirtualMachine, VirtualMachineInstance
+from kubelet_bridge.model.machine import Machine
 from kubelet_bridge.model.meta import PodKey
 
 
@@ -50,7 +51,7 @@ class Inputs(msgspec.Struct, frozen=True):
 
 
 class Snapshot(msgspec.Struct, frozen=True, kw_only=True):
-    """One Pod's world.
+    """One Pod's world, or that of one machine of a Pod that has several: then ``pod`` is the part that is its own.
 
     Attributes:
         pod: None when the API server no longer has this incarnation (a GET said so, not a list).
@@ -60,6 +61,7 @@ class Snapshot(msgspec.Struct, frozen=True, kw_only=True):
         launchers: launcher Pods that carry our pod-uid label; more than one during a migration.
         inputs: None when they were not looked up (nothing has to be created).
         guest: what its agent tells; None when no agent belongs to it.
+        machine: which of several it is.
     """
 
     key: PodKey
@@ -71,6 +73,7 @@ class Snapshot(msgspec.Struct, frozen=True, kw_only=True):
     launchers: list[Launcher] = []
     inputs: Inputs | None = None
     guest: Guest | None = None
+    machine: Machine | None = None
 
     @property
     def active_launcher(self) -> Launcher | None:

@@ -10,7 +10,6 @@ from kubelet_bridge.aio import failpoints
 from kubelet_bridge.errors import AlreadyExists, Forbidden, Transient
 from kubelet_bridge.model.intent import Intent
 from kubelet_bridge.model.kubevirt import VirtualMachine
-from kubelet_bridge.model.meta import LABEL_POD_UID
 from kubelet_bridge.model.snapshot import EventType, Inputs, PodEvent, Snapshot
 from kubelet_bridge.reconcile.actions import (
     Accept,
@@ -28,6 +27,8 @@ from kubelet_bridge.reconcile.actions import (
     Update,
 )
 from kubelet_bridge.reconcile.ports import Clock, ClusterPort, EventPort, GuestPort, IntentPort
+from kubelet_bridge.translate.machines import told
+from kubelet_bridge.translate.ownership import belongs
 from kubelet_bridge.translate.virtualmachine import DEFAULT_GRACE, Manifests
 
 _WRITES = (
@@ -86,10 +87,10 @@ class Executor:
         key = world.snapshot.key
         match step:
             case Accept(intent):
-                self._events.record(key, _announcements(world.snapshot, intent, "Accepted"))
+                self._say(world.snapshot, _announcements(world.snapshot, intent, "Accepted"))
                 return await self._save(world, "accept", intent, "Accepted")
             case Record(intent, reason):
-                self._events.record(key, _announcements(world.snapshot, intent, reason))
+                self._say(world.snapshot, _announcements(world.snapshot, intent, reason))
                 return await self._save(world, "record", intent, reason)
             case LookUp():
                 return await self._look_up(world)
@@ -129,6 +130,9 @@ class Executor:
             case _:
                 assert_never(step)
 
+    def _say(self, snapshot: Snapshot, events: list[PodEvent]) -> None:
+        self._events.record(snapshot.key, told(snapshot, events))
+
     async def _look_up(self, world: World) -> World:
         pod = world.snapshot.pod
         if pod is None:
@@ -166,7 +170,7 @@ class Executor:
             if not _is_ours(vm_there, snapshot):
                 return world.but(squatter=vm_there)
             vm = vm_there
-        self._events.record(snapshot.key, manifests.notes)
+        self._say(snapshot, manifests.notes)
         return world.but(vm=vm)
 
     async def _update(self, world: World, manifests: Manifests, vm_uid: str) -> World:
@@ -199,10 +203,10 @@ class Executor:
 
 def _is_ours(vm: VirtualMachine, snapshot: Snapshot) -> bool:
     """By its label, or, should somebody have removed that, by the row or the owner."""
-    if vm.metadata.labels.get(LABEL_POD_UID) == snapshot.key.uid:
+    if belongs(vm.metadata.labels, snapshot.key):
         return True
     recorded = snapshot.intent is not None and vm.metadata.uid == snapshot.intent.vm_uid
-    return recorded or any(owner.uid == snapshot.key.uid for owner in vm.metadata.owner_references)
+    return recorded or any(owner.uid == snapshot.key.owner.uid for owner in vm.metadata.owner_references)
 
 
 def _announcements(snapshot: Snapshot, intent: Intent, reason: str) -> list[PodEvent]:

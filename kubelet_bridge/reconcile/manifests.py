@@ -9,6 +9,7 @@ from kubelet_bridge.model.meta import PodKey
 from kubelet_bridge.model.snapshot import EventType, Inputs, PodEvent, TokenWanted
 from kubelet_bridge.reconcile.ports import ClusterPort, EventPort, IntentPort
 from kubelet_bridge.translate.config import BridgeConfig
+from kubelet_bridge.translate.machines import told
 from kubelet_bridge.translate.manifest import build
 from kubelet_bridge.translate.missing import MissingInputs
 from kubelet_bridge.translate.volumesources import tokens_wanted
@@ -46,7 +47,8 @@ class ManifestMaker:
         try:
             return build(known, self._config, host_ip=self._host_ip)
         except MissingInputs as error:
-            self._events.record(key, error.notes or [PodEvent(EventType.WARNING, "Failed", f"Error: {error.message}")])
+            notes = error.notes or [PodEvent(EventType.WARNING, "Failed", f"Error: {error.message}")]
+            self._events.record(key, told(snapshot, notes))
             return None
 
     async def _inputs(self, key: PodKey, pod: Pod) -> Inputs:

@@ -39,7 +39,7 @@ from kubelet_bridge.translate.virtualmachine import Manifests, build
 DEFAULT_GRACE = 30
 _AGENTS_WAIT = 15.0
 _PREDECESSOR_WAIT = 2.0
-_LEFTOVERS_WAIT = 2.0
+LEFTOVERS_WAIT = 2.0
 WAIT = Plan()
 
 
@@ -87,6 +87,7 @@ def _accept(snapshot: Snapshot, pod: Pod, config: BridgeConfig, new_id: str, now
     """Write the Pod down, with what is promised to it where that can be told already: one commit instead of two."""
     intent = Intent(
         uid=snapshot.key.uid, id=new_id, namespace=snapshot.key.namespace, name=snapshot.key.name,
+        container=snapshot.key.container, pod_uid=snapshot.key.pod_uid,
         vm_name=snapshot.vm.metadata.name if snapshot.vm else vm_name(snapshot.key),
         vm_uid=snapshot.vm.metadata.uid if snapshot.vm else "",
         accepted_at=pod.status.start_time or now,
@@ -94,14 +95,15 @@ def _accept(snapshot: Snapshot, pod: Pod, config: BridgeConfig, new_id: str, now
     if snapshot.vm is not None or pod.metadata.deletion_timestamp is not None:
         return Plan(step=Accept(intent))
     if refused := refusals(pod, config):
-        return Plan(step=Accept(_rejected(intent, refused)))
+        return Plan(step=Accept(rejected(intent, refused)))
     if snapshot.inputs is None:
         return Plan(step=LookUp())
     made = _manifests(msgspec.structs.replace(snapshot, intent=intent), intent, config)
     return Plan(step=Accept(intent if isinstance(made, Plan) else _promise(intent, pod, made)))
 
 
-def _rejected(intent: Intent, refused: list[Refusal]) -> Intent:
+def rejected(intent: Intent, refused: list[Refusal]) -> Intent:
+    """The row of a Pod that can never be a VM."""
     reasons = "; ".join(f"{one.field}: {one.reason}" for one in refused)
     return msgspec.structs.replace(
         intent, rejected=True, outcome="Failed", outcome_reason="UnsupportedPodSpec", status=IntentStatus.OFF,
@@ -212,7 +214,7 @@ def _settled(snapshot: Snapshot, intent: Intent) -> Plan:
     if vm is not None and running and vm.metadata.deletion_timestamp is None:
         return Plan(step=DeleteVm(vm.metadata.name, vm.metadata.uid))
     if vm is None and running and not intent.rejected:
-        return Plan(requeue_after=_LEFTOVERS_WAIT)
+        return Plan(requeue_after=LEFTOVERS_WAIT)
     return WAIT
 
 
@@ -250,7 +252,7 @@ def _let_go(snapshot: Snapshot, intent: Intent, last: FinalizePod | Forget, *, v
     if promised and not vm_absent:
         return Plan(step=ConfirmVm(intent.vm_name))
     if snapshot.vmi is not None or snapshot.launchers:
-        return Plan(requeue_after=_LEFTOVERS_WAIT)
+        return Plan(requeue_after=LEFTOVERS_WAIT)
     return Plan(step=last)
 
 

@@ -19,7 +19,7 @@ class ClusterPort(Protocol):
     """
 
     async def load(self, key: PodKey, *, vm_name: str, promised: bool) -> Snapshot:
-        """The cached world of one Pod, without its intent.
+        """The cached world of one Pod, or of one machine of it, without its intent.
 
         A Pod missing from the cache is asked for with a GET if something hangs on it: a row (``promised``), or
         anything in the cluster. Another VM called ``vm_name`` is the snapshot's squatter.
@@ -28,6 +28,10 @@ class ClusterPort(Protocol):
 
     def keys(self) -> Iterable[PodKey]:
         """Every Pod incarnation that a cached Pod, VM, VMI or launcher speaks of."""
+        ...
+
+    def containers(self, key: PodKey) -> set[str]:
+        """The containers of this Pod that have, by a cached VM, VMI or launcher, a machine of their own."""
         ...
 
     async def inputs(self, pod: Pod) -> Inputs:
@@ -93,6 +97,10 @@ class IntentPort(Protocol):
         """Every row that is not a tombstone."""
         ...
 
+    def machines(self, uid: str) -> list[Intent]:
+        """The live rows of the machines of a Pod uid."""
+        ...
+
     def new_id(self) -> str:
         """A readable id that no row has."""
         ...
@@ -138,7 +146,7 @@ class EventPort(Protocol):
     """Where events about Pods go. Never blocks, never fails: events are for people."""
 
     def record(self, key: PodKey, events: Iterable[PodEvent]) -> None:
-        """Post the events, aggregated."""
+        """Post the events, aggregated, on the Pod, also when the key is that of a machine of it."""
         ...
 
 

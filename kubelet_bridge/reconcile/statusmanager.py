@@ -1,12 +1,12 @@
 """Brings a Pod's status in the API to what we know: one patch of what differs, and none when nothing does."""
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from datetime import datetime
 
 from kubelet_bridge.aio import failpoints
 from kubelet_bridge.model.core import PodStatus
-from kubelet_bridge.model.snapshot import Snapshot
+from kubelet_bridge.model.snapshot import PodEvent, Snapshot
 from kubelet_bridge.reconcile.ports import ClusterPort, EventPort
 from kubelet_bridge.translate import podevents, podstatus, statuspatch
 from kubelet_bridge.translate.podstatus import Problem
@@ -23,20 +23,24 @@ Observer = Callable[[float], None]
 
 
 class StatusManager:
-    """Writes Pod statuses, and the events that a change of status means."""
+    """Writes Pod statuses, and the events that a change of status means.
+
+    Attributes:
+        host_ip: address of our node; empty while it has none.
+    """
 
     def __init__(
         self, cluster: ClusterPort, events: EventPort, *, host_ip: str, observe_start: Observer = lambda _: None
     ) -> None:
         self._cluster = cluster
         self._events = events
-        self._host_ip = host_ip
+        self.host_ip = host_ip
         self._observe_start = observe_start
         self._starting: dict[str, float] = {}
 
     def wanted(self, snapshot: Snapshot, problem: Problem | None, now: datetime) -> PodStatus:
         """The status that ``snapshot`` amounts to."""
-        return podstatus.build(snapshot, host_ip=self._host_ip, problem=problem, now=now)
+        return podstatus.build(snapshot, host_ip=self.host_ip, problem=problem, now=now)
 
     async def write(self, snapshot: Snapshot, problem: Problem | None, now: datetime) -> float | None:
         """Patch what differs and record the events; return after how many seconds to come back, if it was held back.
@@ -44,11 +48,20 @@ class StatusManager:
         Raises:
             ApiError: the patch was not accepted; nothing was recorded.
         """
-        pod, uid = snapshot.pod, snapshot.key.uid
+        pod = snapshot.pod
         if pod is None or snapshot.intent is None:
-            self._starting.pop(uid, None)
+            self._starting.pop(snapshot.key.uid, None)
             return None
         wanted = self.wanted(snapshot, problem, now)
+        return await self.bring(snapshot, wanted, now, lambda: podevents.events(pod.status, wanted, snapshot))
+
+    async def bring(
+        self, snapshot: Snapshot, wanted: PodStatus, now: datetime, events: Callable[[], Iterable[PodEvent]]
+    ) -> float | None:
+        """As ``write``, of a status made elsewhere, and the events that go with it."""
+        pod, uid = snapshot.pod, snapshot.key.uid
+        if pod is None or snapshot.intent is None:
+            return None
         patch = statuspatch.patch(pod, wanted, uid)
         if patch is None:
             return None
@@ -59,7 +72,7 @@ class StatusManager:
         _AFTER.hit()
         if pod.status.phase != "Running" == wanted.phase:
             self._observe_start((now - snapshot.intent.accepted_at).total_seconds())
-        self._events.record(snapshot.key, podevents.events(pod.status, wanted, snapshot))
+        self._events.record(snapshot.key, events())
         return None
 
     def _settling(self, uid: str, before: PodStatus, wanted: PodStatus) -> float | None:

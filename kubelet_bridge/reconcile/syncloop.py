@@ -13,22 +13,21 @@ import structlog
 from kubelet_bridge.aio.backoff import Backoff
 from kubelet_bridge.aio.workqueue import WorkQueue
 from kubelet_bridge.errors import ApiError, BridgeError, Transient
-from kubelet_bridge.model.meta import PodKey, vm_name
-from kubelet_bridge.model.snapshot import EventType, PodEvent, Snapshot
-from kubelet_bridge.reconcile.actions import FinalizePod, Plan
-from kubelet_bridge.reconcile.attendance import Attendance
-from kubelet_bridge.reconcile.executor import Executor, World
+from kubelet_bridge.model.meta import PodKey
+from kubelet_bridge.reconcile.actions import Plan
+from kubelet_bridge.reconcile.executor import World
+from kubelet_bridge.reconcile.machines import Machines
 from kubelet_bridge.reconcile.noguests import NoGuests
 from kubelet_bridge.reconcile.planner import plan
 from kubelet_bridge.reconcile.ports import Clock, ClusterPort, EventPort, GuestPort, IntentPort
 from kubelet_bridge.reconcile.statusmanager import StatusManager
+from kubelet_bridge.reconcile.tidings import failure, warnings
+from kubelet_bridge.reconcile.walker import Walker
 from kubelet_bridge.translate.config import BridgeConfig
-from kubelet_bridge.translate.observe import observe
 from kubelet_bridge.translate.podstatus import Problem
 
 log = structlog.get_logger(__name__)
 
-MAX_STEPS = 16
 _LONGEST_BACKOFF = 30.0
 _LANE_FULL = 0.5
 """Seconds until a failing Pod asks again, while as many workers as may are busy with failing Pods."""
@@ -71,9 +70,8 @@ class SyncLoop:
         self._status = status
         self._config = config
         self._clock = clock
-        guests = guests or NoGuests()
-        self._attendance = Attendance(guests)
-        self._executor = Executor(cluster, intents, events, guests, clock)
+        self._walker = Walker(cluster, intents, events, guests or NoGuests(), clock)
+        self._machines = Machines(cluster, intents, events, status, self._walker, config, clock)
         self._workers = workers
         self._resync = resync
         self._observe = observe_sync
@@ -81,8 +79,8 @@ class SyncLoop:
         self._retrying = 0
 
     def enqueue(self, key: PodKey) -> None:
-        """Something about this Pod may have changed."""
-        self.queue.add(key)
+        """Something about this Pod, or a machine of it, may have changed."""
+        self.queue.add(key.owner)
 
     def resync(self) -> None:
         """Look at every Pod now, also at those whose next try is not due yet: what failed may work again."""
@@ -103,7 +101,7 @@ class SyncLoop:
 
     def _keys(self) -> list[PodKey]:
         keys = {*self._cluster.keys()}
-        keys |= {PodKey(intent.namespace, intent.name, intent.uid) for intent in self._intents.live()}
+        keys |= {intent.key.owner for intent in self._intents.live()}
         return list(keys)
 
     async def _resync_for_ever(self) -> None:
@@ -192,50 +190,25 @@ class SyncLoop:
         Raises:
             BridgeError: a step failed; the Pod's status says so, and the caller tries again.
         """
-        world = World(await self._load(key))
-        step_error: BridgeError | None = None
-        planned = Plan()
-        for _ in range(MAX_STEPS):
-            world = await self._observed(world)
-            planned = self._plan(world)
-            if planned.step is None:
-                break
-            if isinstance(planned.step, FinalizePod):
-                await self._report(world, None)
-            try:
-                world = await self._executor.run(world, planned.step)
-            except BridgeError as error:
-                step_error = error
-                break
-        problem = planned.problem if step_error is None else _problem(step_error)
-        held = await self._report(world, problem)
-        if step_error is not None:
-            self._events.record(key, _failure(step_error, world.snapshot))
-            raise step_error
-        if planned.problem is not None and world.snapshot.pod is not None:
-            self._events.record(key, _warnings(planned))
+        world = await self._walker.load(key)
+        if self._machines.concerns(world.snapshot):
+            planned, held = await self._machines.walk(world)
+        else:
+            planned, held = await self._walk(world)
         again = self._again(key, planned)
         return again if held is None else min(held, again or held)
 
-    async def _load(self, key: PodKey) -> Snapshot:
-        intent = self._intents.get(key.uid)
-        name = intent.vm_name if intent else vm_name(key)
-        snapshot = await self._cluster.load(key, vm_name=name, promised=intent is not None)
-        return World(snapshot).but(intent=intent, guest=self._attendance.guest(key.uid)).snapshot
-
-    async def _observed(self, world: World) -> World:
-        """Fold what the cluster shows into the row, before anything is decided from it."""
-        snapshot = world.snapshot
-        if snapshot.intent is None:
-            self._attendance.forget(snapshot.key.uid)
-            return world
-        now = self._clock()
-        seen = observe(snapshot.intent, snapshot, now)
-        if seen != snapshot.intent:
-            await self._intents.save(seen, reason="Observed", now=now)
-        world = world.but(intent=seen)
-        self._attendance.attend(world.snapshot)
-        return world.but(guest=self._attendance.guest(snapshot.key.uid))
+    async def _walk(self, world: World) -> tuple[Plan, float | None]:
+        """A Pod that is one VM: what was planned last, and after how many seconds its status is due if it was held."""
+        done = await self._walker.walk(world, self._plan, before_end=lambda last: self._report(last, None))
+        snapshot = done.world.snapshot
+        held = await self._report(done.world, done.problem)
+        if done.error is not None:
+            self._events.record(snapshot.key, failure(done.error, snapshot))
+            raise done.error
+        if done.problem is not None and snapshot.pod is not None:
+            self._events.record(snapshot.key, warnings(done.planned))
+        return done.planned, held
 
     def _plan(self, world: World) -> Plan:
         return plan(
@@ -254,26 +227,3 @@ class SyncLoop:
             return self._longer(key)
         self._backoff.pop(key, None)
         return planned.requeue_after
-
-
-def _problem(error: BridgeError) -> Problem:
-    return Problem("CreateContainerError", str(error) if not isinstance(error, ApiError) else error.message)
-
-
-def _warnings(planned: Plan) -> list[PodEvent]:
-    problem = planned.problem
-    if problem is None or problem.reason == "ContainerCreating":  # waiting for a predecessor is no fault
-        return planned.notes
-    return [*planned.notes, PodEvent(EventType.WARNING, "Failed", f"Error: {problem.message}")]
-
-
-def _failure(error: BridgeError, snapshot: Snapshot) -> list[PodEvent]:
-    """What a user reads in ``kubectl describe pod`` when a step is refused; an API server that is away is no event.
-
-    One that answers 5xx is: a webhook, such as KubeVirt's, may be what does not work.
-    """
-    answered = isinstance(error, ApiError) and error.status >= 500
-    if snapshot.pod is None or (isinstance(error, Transient) and not answered):
-        return []
-    reason = "FailedDelete" if snapshot.pod.metadata.deletion_timestamp is not None else "Failed"
-    return [PodEvent(EventType.WARNING, reason, f"Error: {error.message}")]

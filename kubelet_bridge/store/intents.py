@@ -36,6 +36,7 @@ class IntentStore:
         self._live: dict[str, Intent] = {}
         self._pending: dict[str, Intent] = {}
         self._ids: set[str] = set()
+        self._machines: dict[str, set[str]] = {}
 
     @classmethod
     async def load(cls, database: Database) -> Self:
@@ -47,6 +48,8 @@ class IntentStore:
         store = cls(database)
         store._live, store.unreadable = rows.decode_live(await database.read(rows.LIVE))
         store._ids = {found for (found,) in await database.read("SELECT id FROM intents")}
+        for one in store._live.values():
+            store._index(one)
         database.restore_from("intents", store._everything)
         if store.unreadable:
             log.warning("intents cannot be read and are left out", uids=store.unreadable)
@@ -59,6 +62,10 @@ class IntentStore:
     def live(self) -> list[Intent]:
         """Every intent that is not destroyed."""
         return list(self._live.values())
+
+    def machines(self, uid: str) -> list[Intent]:
+        """The live rows of the machines of a Pod uid."""
+        return [one for machine in self._machines.get(uid, ()) if (one := self._live.get(machine)) is not None]
 
     def new_id(self, prefix: str = "dpl") -> str:
         """A readable id that no row has, tombstones included; it is taken when an intent with it is saved."""
@@ -136,6 +143,19 @@ class IntentStore:
             self._live.pop(intent.uid, None)
         else:
             self._live[intent.uid] = intent
+        self._index(intent)
+
+    def _index(self, intent: Intent) -> None:
+        """Keep the uids of a Pod's machines, by the Pod's."""
+        if not intent.pod_uid:
+            return
+        uids = self._machines.setdefault(intent.pod_uid, set())
+        if intent.uid in self._live:
+            uids.add(intent.uid)
+        else:
+            uids.discard(intent.uid)
+        if not uids:
+            del self._machines[intent.pod_uid]
 
     def _everything(self) -> Sequence[Change]:
         """For a database begun anew. Runs on another thread: the copy is one operation, and intents never change."""

@@ -3,36 +3,20 @@
 Every VM of ours names its Pod, and every Pod status that we wrote says what came of it: no running VM need be touched.
 """
 
-from collections.abc import Callable, Iterable
-from datetime import UTC, datetime
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from datetime import datetime
 
 import msgspec
 
-from kubelet_bridge.model.core import ContainerState, ContainerStatus, Pod
-from kubelet_bridge.model.intent import Allocation, Intent, IntentStatus, Termination
+from kubelet_bridge.model.core import Pod
+from kubelet_bridge.model.intent import Intent, IntentStatus
 from kubelet_bridge.model.kubevirt import VirtualMachine
-from kubelet_bridge.model.meta import (
-    ANNOTATION_ID,
-    ANNOTATION_POD_NAME,
-    ANNOTATION_SPEC_HASH,
-    LABEL_POD_NAME,
-    LABEL_POD_UID,
-    ObjectMeta,
-    PodKey,
-    hashed_vm_name,
-    vm_name,
-)
-from kubelet_bridge.translate.annotations import BOOT
-from kubelet_bridge.translate.containerid import is_machine, vmi_uid_of
-from kubelet_bridge.translate.guestfate import boot_of
-from kubelet_bridge.translate.image import Unresolvable, is_container_disk, resolve
-from kubelet_bridge.translate.resources import promised, requests_by_container
+from kubelet_bridge.model.meta import LABEL_CONTAINER, LABEL_POD_UID, PodKey, machine_key, vm_name
+from kubelet_bridge.store.remembered import FINAL_PHASES, LOST_VM, NEVER, former_id, of_pod, of_vm, stand_in
+from kubelet_bridge.translate.machines import is_wanted, machines, part
+from kubelet_bridge.translate.vocabulary import Phase
 
-LOST_VM = "unknown"
-"""``vm_uid`` of a VM that ran and is not there: its absence is confirmed and judged by the planner, as always."""
-
-_FINAL_PHASES = frozenset({"Succeeded", "Failed"})
-_NEVER = datetime.fromtimestamp(0, UTC)
+__all__ = ["LOST_VM", "rebuild"]
 
 
 def rebuild(vms: Iterable[VirtualMachine], pods: Iterable[Pod], *, new_id: Callable[[], str]) -> list[Intent]:
@@ -48,10 +32,19 @@ def rebuild(vms: Iterable[VirtualMachine], pods: Iterable[Pod], *, new_id: Calla
     """
     everything = sorted(vms, key=_staying_last)
     taken = {(vm.metadata.namespace, vm.metadata.name) for vm in everything}
-    ours = {uid: vm for vm in everything if (uid := vm.metadata.labels.get(LABEL_POD_UID))}
     bound = {pod.metadata.uid: pod for pod in pods}
-    found = [_of_vm(vm, bound.get(uid) or _stand_in(vm, uid), new_id) for uid, vm in ours.items()]
-    found += [_of_pod(pod, taken, new_id) for uid, pod in bound.items() if uid not in ours and _accepted(pod)]
+    ours, apart = _by_uid(everything)
+    found = [of_vm(vm, bound.get(uid) or stand_in(vm, uid), new_id) for uid, vm in ours.items()]
+    for uid, pod in bound.items():
+        if uid in ours or uid in apart or not _accepted(pod):
+            continue
+        if is_wanted(pod):
+            apart[uid] = {}
+        else:
+            found.append(of_pod(pod, taken, new_id))
+    for uid, of_containers in apart.items():
+        whole = bound.get(uid) or stand_in(next(iter(of_containers.values())), uid)
+        found += [_of_whole(whole, new_id), *_of_machines(whole, of_containers, new_id)]
     return _distinct(sorted(found, key=lambda intent: (intent.namespace, intent.name, intent.uid)), new_id)
 
 
@@ -67,116 +60,54 @@ def _distinct(intents: Iterable[Intent], new_id: Callable[[], str]) -> list[Inte
 
 
 def _staying_last(vm: VirtualMachine) -> tuple[bool, datetime]:
-    return vm.metadata.deletion_timestamp is None, vm.metadata.creation_timestamp or _NEVER
-
-
-def _stand_in(vm: VirtualMachine, uid: str) -> Pod:
-    """What the VM remembers of a Pod that is gone; a label's value may be a shortened name."""
-    metadata = vm.metadata
-    name = metadata.annotations.get(ANNOTATION_POD_NAME) or metadata.labels.get(LABEL_POD_NAME) or metadata.name
-    return Pod(metadata=ObjectMeta(name=name, namespace=metadata.namespace, uid=uid))
+    return vm.metadata.deletion_timestamp is None, vm.metadata.creation_timestamp or NEVER
 
 
 def _accepted(pod: Pod) -> bool:
-    return pod.status.start_time is not None or pod.status.phase in _FINAL_PHASES
+    return pod.status.start_time is not None or pod.status.phase in FINAL_PHASES
 
 
-def _of_vm(vm: VirtualMachine, pod: Pod, new_id: Callable[[], str]) -> Intent:
-    metadata = vm.metadata
-    intent = _of_status(pod, metadata.annotations.get(ANNOTATION_ID) or _former_id(pod) or new_id())
-    return msgspec.structs.replace(
-        intent,
-        vm_name=metadata.name,
-        vm_uid=metadata.uid,
-        spec_hash=metadata.annotations.get(ANNOTATION_SPEC_HASH, ""),
-        accepted_at=pod.status.start_time or metadata.creation_timestamp or _NEVER,
-        status=IntentStatus.RUNNING if vm.status.ready and not intent.outcome else intent.status,
-    )
+def _by_uid(
+    vms: Iterable[VirtualMachine],
+) -> tuple[dict[str, VirtualMachine], dict[str, dict[str, VirtualMachine]]]:
+    """By the uid of their Pods: VMs of whole Pods, and those of Pods with a VM for each container, by container."""
+    whole: dict[str, VirtualMachine] = {}
+    apart: dict[str, dict[str, VirtualMachine]] = {}
+    for vm in vms:
+        labels = vm.metadata.labels
+        uid, container = labels.get(LABEL_POD_UID, ""), labels.get(LABEL_CONTAINER, "")
+        if uid and container:
+            apart.setdefault(uid, {})[container] = vm
+        elif uid:
+            whole[uid] = vm
+    return whole, apart
 
 
-def _of_pod(pod: Pod, taken: set[tuple[str, str]], new_id: Callable[[], str]) -> Intent:
-    intent = _of_status(pod, _former_id(pod) or new_id())
-    key = PodKey(intent.namespace, intent.name, intent.uid)
-    name = vm_name(key)
-    return msgspec.structs.replace(
-        intent,
-        vm_name=hashed_vm_name(key) if (key.namespace, name) in taken else name,
-        vm_uid=LOST_VM if intent.vmi_uid else "",
-        rejected=intent.outcome == "Failed" and not intent.vmi_uid,
-    )
-
-
-def _former_id(pod: Pod) -> str:
-    return pod.metadata.annotations.get(ANNOTATION_ID, "")
-
-
-def _of_status(pod: Pod, id_: str) -> Intent:
-    """What the Pod itself tells; the ends of containers that an agent runs (``managed``) are not those of the VM."""
-    status, managed = pod.status, boot_of(pod) or ""
-    final = status.phase in _FINAL_PHASES
-    first = status.container_statuses[0] if status.container_statuses else ContainerStatus(name="")
-    state = first.state or ContainerState()
-    if final:
-        stands = IntentStatus.OFF
-    else:
-        stands = IntentStatus.RUNNING if state.running is not None else IntentStatus.PROVISIONING
+def _of_whole(pod: Pod, new_id: Callable[[], str]) -> Intent:
+    """The Pod's own row, where each container has a VM."""
+    status, final = pod.status, pod.status.phase in FINAL_PHASES
     return Intent(
-        uid=pod.metadata.uid,
-        id=id_,
-        namespace=pod.metadata.namespace,
-        name=pod.metadata.name,
-        status=stands,
-        boot_image=_boot_image(pod),
-        allocation=_allocation(pod),
-        vmi_uid=managed or vmi_uid_of(first.container_id),
-        vmi_started=bool(managed) or state.running is not None or state.terminated is not None,
-        restart_count=0 if managed else max(map(_restarts, status.container_statuses), default=0),
-        last_termination=None if managed else _termination(first.last_state),
-        termination=None if managed else _termination(first.state),
-        outcome=status.phase if final else "",
-        outcome_reason=status.reason if final else "",
+        uid=pod.metadata.uid, id=former_id(pod) or new_id(), namespace=pod.metadata.namespace, name=pod.metadata.name,
+        status=IntentStatus.OFF if final else IntentStatus.PROVISIONING, machines=True,
+        outcome=status.phase if final else "", outcome_reason=status.reason if final else "",
         outcome_message=status.message if final else "",
-        accepted_at=status.start_time or pod.metadata.creation_timestamp or _NEVER,
-    )
-
-
-def _termination(state: ContainerState | None) -> Termination | None:
-    ended = state.terminated if state is not None else None
-    if ended is None:
-        return None
-    return Termination(
-        vmi_uid=vmi_uid_of(ended.container_id), exit_code=_number(ended.exit_code), reason=ended.reason,
-        message=ended.message, started_at=ended.started_at, finished_at=ended.finished_at,
+        rejected=status.phase == Phase.FAILED and not status.container_statuses,
+        accepted_at=status.start_time or pod.metadata.creation_timestamp or NEVER,
     )  # fmt: skip
 
 
-def _allocation(pod: Pod) -> Allocation:
-    """What was allocated, as far as the status and the spec tell; ports and disk are filled in at the next look."""
-    requests = requests_by_container(pod)
-    for one in pod.status.container_statuses:
-        if one.allocated_resources:
-            requests[one.name] = {name: str(amount) for name, amount in one.allocated_resources.items()}
-    return Allocation(cpu=max(1, promised(pod, "cpu").ceil()), memory=promised(pod, "memory").ceil(), requests=requests)
-
-
-def _boot_image(pod: Pod) -> str:
-    """From the present spec: if that has changed meanwhile, the VM keeps what it runs until its next boot.
-
-    Empty where the VM may have booted the runtime image for it: another one of that is no reason to boot again.
-    """
-    image = pod.spec.containers[0].image if pod.spec.containers else ""
-    was_machine = any(is_machine(one.container_id) for one in pod.status.container_statuses)
-    if not (was_machine or pod.metadata.annotations.get(BOOT) or is_container_disk(image)):
-        return ""
-    try:
-        return resolve(image, pod.metadata.annotations).reference
-    except Unresolvable:
-        return ""
-
-
-def _restarts(status: ContainerStatus) -> int:
-    return _number(status.restart_count)
-
-
-def _number(value: int | msgspec.UnsetType) -> int:
-    return value if isinstance(value, int) else 0
+def _of_machines(pod: Pod, vms: Mapping[str, VirtualMachine], new_id: Callable[[], str]) -> Iterator[Intent]:
+    """Rows of the machines that have a VM, or whose container has been started; the others have not begun."""
+    whole = PodKey(pod.metadata.namespace, pod.metadata.name, pod.metadata.uid)
+    parts = {one.container: found[0] for one in machines(pod) if (found := part(pod, one.container)) is not None}
+    for container in sorted({*vms, *parts}):
+        apart, vm, key = parts.get(container, pod), vms.get(container), machine_key(whole, container)
+        if vm is not None:
+            made = of_vm(vm, apart, new_id)
+        elif any(one.container_id for one in apart.status.container_statuses):
+            made = msgspec.structs.replace(of_pod(apart, set(), new_id), vm_name=vm_name(key))
+        else:
+            continue
+        yield msgspec.structs.replace(
+            made, uid=key.uid, name=key.name, container=container, pod_uid=key.pod_uid, rejected=False
+        )

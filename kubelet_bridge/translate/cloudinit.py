@@ -54,10 +54,10 @@ def secret(
     Raises:
         CannotTranslate: it would be larger than a Secret may be, or a document of the user's cannot be read.
     """
-    ours = b"#cloud-config\n" + _json(cloud_config(pod, config, variables, authorized_keys))
+    ours = b"#cloud-config\n" + _json(cloud_config(pod, key.uid, config, variables, authorized_keys))
     data = {
         "userdata": _with_users(ours, own),
-        "networkdata": own.network_data or _json(network_config(pod, config)),
+        "networkdata": own.network_data or _json(network_config(key.uid, config)),
     }
     _check_size(data, variables, own)
     return {
@@ -70,22 +70,22 @@ def secret(
 
 
 def cloud_config(
-    pod: Pod, config: BridgeConfig, variables: Mapping[str, str], authorized_keys: list[str]
+    pod: Pod, uid: str, config: BridgeConfig, variables: Mapping[str, str], authorized_keys: list[str]
 ) -> dict[str, Any]:
-    """The ``#cloud-config`` document."""
+    """The ``#cloud-config`` document of the guest that is known by ``uid``."""
     full_name = fqdn(pod, config.cluster_domain)
     document: dict[str, Any] = {"hostname": hostname(pod), "preserve_hostname": False, "manage_etc_hosts": "localhost"}
     if full_name:
         document |= {"fqdn": full_name, "prefer_fqdn_over_hostname": pod.spec.set_hostname_as_fqdn}
     document |= _users(pod.metadata.annotations.get(annotations.USER, ""), authorized_keys)
-    if files := _files(pod, config, variables):
+    if files := _files(uid, config, variables):
         document["write_files"] = files
     document["runcmd"] = [["sh", "-c", _QEMU_GUEST_AGENT]]
     return document
 
 
-def _files(pod: Pod, config: BridgeConfig, variables: Mapping[str, str]) -> list[dict[str, str]]:
-    files = agentseed.files(pod.metadata.uid, config.guest) if config.guest else []
+def _files(uid: str, config: BridgeConfig, variables: Mapping[str, str]) -> list[dict[str, str]]:
+    files = agentseed.files(uid, config.guest) if config.guest else []
     if content := environment_file(variables):
         files.append(agentseed.File(ENVIRONMENT_FILE, "0600", content))
     return [

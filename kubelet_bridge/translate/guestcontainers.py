@@ -13,6 +13,7 @@ from kubelet_bridge.model.core import (
     ContainerStateTerminated,
     ContainerStateWaiting,
     ContainerStatus,
+    Pod,
 )
 from kubelet_bridge.model.guest import GuestContainer, GuestTermination
 from kubelet_bridge.translate import guestfate
@@ -52,12 +53,12 @@ def ephemeral_statuses(view: View) -> list[ContainerStatus]:
     return [_ephemeral(view, one, told.get(one.name), known.get(one.name)) for one in containers]
 
 
-def have_begun(view: View, init: list[ContainerStatus], main: list[ContainerStatus]) -> bool:
+def have_begun(pod: Pod, init: list[ContainerStatus], main: list[ContainerStatus]) -> bool:
     """Whether the Pod is past ``Pending``: it is initialized, and every container has been started once.
 
     Source: ``getPhase`` in ``pkg/kubelet/kubelet_pods.go``.
     """
-    sidecars = {one.name for one in view.pod.spec.init_containers if is_sidecar(one)}
+    sidecars = {one.name for one in pod.spec.init_containers if is_sidecar(one)}
     initialized = all(one.started if one.name in sidecars else one.ready is True for one in init)
     return initialized and not any(_never_started(one) for one in main)
 

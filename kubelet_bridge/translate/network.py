@@ -27,14 +27,14 @@ _PORT_NAME = re.compile(r"(?!.*--)(?=.*[a-z])[a-z0-9]([a-z0-9-]{0,13}[a-z0-9])?"
 _DNS_SUBDOMAIN = re.compile(r"[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*")
 
 
-def mac_address(pod_uid: str) -> str:
-    """A locally administered address that belongs to one Pod incarnation."""
-    return ":".join(f"{byte:02x}" for byte in (2, *hashlib.sha256(pod_uid.encode()).digest()[:5]))
+def mac_address(uid: str) -> str:
+    """A locally administered address that belongs to one Pod incarnation, or to one machine of it."""
+    return ":".join(f"{byte:02x}" for byte in (2, *hashlib.sha256(uid.encode()).digest()[:5]))
 
 
-def interface(pod: Pod, *, managed: bool = False) -> dict[str, Any]:
+def interface(pod: Pod, uid: str, *, managed: bool = False) -> dict[str, Any]:
     """``domain.devices.interfaces[0]``; an agent (``managed``) probes from within."""
-    found: dict[str, Any] = {"name": NETWORK_NAME, "masquerade": {}, "macAddress": mac_address(pod.metadata.uid)}
+    found: dict[str, Any] = {"name": NETWORK_NAME, "masquerade": {}, "macAddress": mac_address(uid)}
     if ports := forwarded_ports(pod, managed=managed):
         found["ports"] = ports
     return found

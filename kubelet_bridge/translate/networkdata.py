@@ -6,7 +6,6 @@ which is ours and the same at each boot, and given the name that the rendered fi
 
 from typing import Any
 
-from kubelet_bridge.model.core import Pod
 from kubelet_bridge.translate.config import BridgeConfig
 from kubelet_bridge.translate.network import mac_address
 
@@ -14,10 +13,10 @@ INTERFACE = "eth0"
 """What the guest calls its interface, whatever its kernel and udev would."""
 
 
-def network_config(pod: Pod, config: BridgeConfig) -> dict[str, Any]:
+def network_config(uid: str, config: BridgeConfig) -> dict[str, Any]:
     """Network configuration, version 2. DHCPv6 only where somebody answers: elsewhere guests wait for it in vain."""
     interface = {
-        "match": {"macaddress": mac_address(pod.metadata.uid)},
+        "match": {"macaddress": mac_address(uid)},
         "set-name": INTERFACE,
         "dhcp4": True,
         "dhcp6": config.ipv6,

@@ -18,24 +18,41 @@ from kubelet_bridge.translate.resources import is_sidecar
 from kubelet_bridge.translate.vocabulary import TERMINAL, Phase, PodCondition, Reason
 
 
-def conditions(
-    snapshot: Snapshot, pod: Pod, phase: Phase, statuses: list[ContainerStatus], now: datetime
-) -> list[Condition]:
+class Sight(msgspec.Struct, frozen=True):
+    """What conditions need to know of the VM.
+
+    Attributes:
+        networked: whether there is a sandbox with a network.
+        trouble: reason and message when the VM is paused, or out of reach.
+        about: our own conditions.
+    """
+
+    networked: bool = False
+    trouble: tuple[str, str] | None = None
+    about: list[Condition] = []
+
+
+def sight(snapshot: Snapshot, pod: Pod) -> Sight:
+    """Of the VM in ``snapshot``; ``pod`` has the conditions that were there before."""
+    return Sight(networked(snapshot, pod), vm_trouble(snapshot), _about_vm(snapshot, pod))
+
+
+def conditions(seen: Sight, pod: Pod, phase: Phase, statuses: list[ContainerStatus], now: datetime) -> list[Condition]:
     """Every condition of the Pod; ``statuses`` are those of init and main containers.
 
     A rejected Pod has no container statuses, and only says that it is not ready.
     """
     foreign = [one for one in pod.status.conditions if one.type not in frozenset(PodCondition)]
-    ours = _about_vm(snapshot, pod) if phase not in TERMINAL else []
+    ours = seen.about if phase not in TERMINAL else []
     containers_ready = _containers_ready(pod, phase, statuses)
     made = [
-        _ready(snapshot, pod, containers_ready, [*foreign, *ours]),
+        _ready(seen, pod, containers_ready, [*foreign, *ours]),
         containers_ready,
         _true(PodCondition.SCHEDULED),
         *ours,
     ]
     if statuses:
-        made = [_ready_to_start(snapshot, pod, phase), _initialized(pod, phase, statuses), *made]
+        made = [_ready_to_start(seen, phase), _initialized(pod, phase, statuses), *made]
     return [*foreign, *(_stamped(one, pod, now) for one in made)]
 
 
@@ -68,8 +85,8 @@ def networked(snapshot: Snapshot, pod: Pod) -> bool:
     return intent.vmi_started or told or pulling(launcher)
 
 
-def _ready_to_start(snapshot: Snapshot, pod: Pod, phase: Phase) -> Condition:
-    sandbox = networked(snapshot, pod) and phase not in TERMINAL
+def _ready_to_start(seen: Sight, phase: Phase) -> Condition:
+    sandbox = seen.networked and phase not in TERMINAL
     return Condition(PodCondition.READY_TO_START_CONTAINERS.value, "True" if sandbox else "False")
 
 
@@ -105,11 +122,10 @@ def _containers_ready(pod: Pod, phase: Phase, statuses: list[ContainerStatus]) -
     return _false(PodCondition.CONTAINERS_READY, Reason.CONTAINERS_NOT_READY.value, message)
 
 
-def _ready(snapshot: Snapshot, pod: Pod, containers_ready: Condition, others: list[Condition]) -> Condition:
+def _ready(seen: Sight, pod: Pod, containers_ready: Condition, others: list[Condition]) -> Condition:
     if containers_ready.status != "True":
-        trouble = _vm_trouble(snapshot) if containers_ready.reason == Reason.CONTAINERS_NOT_READY else None
-        if trouble is not None:
-            return trouble
+        if seen.trouble is not None and containers_ready.reason == Reason.CONTAINERS_NOT_READY:
+            return _false(PodCondition.READY, *seen.trouble)  # more than a probe keeps it from being ready
         return msgspec.structs.replace(containers_ready, type=PodCondition.READY.value)
     missing = [text for gate in pod.spec.readiness_gates if (text := _gate(gate.get("conditionType", ""), others))]
     if missing:
@@ -124,12 +140,6 @@ def _gate(type_: str, others: list[Condition]) -> str:
     if condition.status != "True":
         return f'the status of pod readiness gate "{type_}" is not "True", but {condition.status}'
     return ""
-
-
-def _vm_trouble(snapshot: Snapshot) -> Condition | None:
-    """What keeps a running VM from being ready, when it is more than a probe."""
-    trouble = vm_trouble(snapshot)
-    return _false(PodCondition.READY, *trouble) if trouble is not None else None
 
 
 def vm_trouble(snapshot: Snapshot) -> tuple[str, str] | None:

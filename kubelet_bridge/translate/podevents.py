@@ -88,7 +88,7 @@ def _trouble(status: ContainerStatus, snapshot: Snapshot) -> Iterator[PodEvent]:
         case Reason.IMAGE_PULL_BACK_OFF:
             yield _event(status, EventType.NORMAL, "BackOff", f'Back-off pulling image "{status.image}"')
         case Reason.CRASH_LOOP_BACK_OFF:
-            key = snapshot.key
+            key = snapshot.key.owner
             pod = f"{key.name}_{key.namespace}({key.uid})"
             text = f"Back-off restarting failed container {status.name} in pod {pod}"
             yield _event(status, EventType.WARNING, "BackOff", text)

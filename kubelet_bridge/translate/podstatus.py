@@ -13,8 +13,9 @@ from kubelet_bridge.model.intent import Hosting, Intent
 from kubelet_bridge.model.snapshot import Snapshot
 from kubelet_bridge.translate import containerstatus, guestcontainers
 from kubelet_bridge.translate.containerstatus import View, running, terminated
+from kubelet_bridge.translate.guestcontainers import have_begun
 from kubelet_bridge.translate.launcher import addresses
-from kubelet_bridge.translate.podconditions import conditions, networked, vm_trouble
+from kubelet_bridge.translate.podconditions import conditions, networked, sight, vm_trouble
 from kubelet_bridge.translate.vocabulary import TERMINAL, Phase
 from kubelet_bridge.translate.waiting import deleting, why_waiting
 
@@ -99,7 +100,7 @@ def _status(view: View, host_ip: str) -> PodStatus:
         host_ips=[Ip(host_ip)] if host_ip else pod.status.host_ips,
         pod_ip=pod_ips[0].ip if pod_ips else "",
         pod_ips=pod_ips,
-        conditions=conditions(view.snapshot, pod, phase, [*init, *main], view.now),
+        conditions=conditions(sight(view.snapshot, pod), pod, phase, [*init, *main], view.now),
         container_statuses=main,
         init_container_statuses=init,
         ephemeral_container_statuses=of_containers.ephemeral_statuses(view),
@@ -115,19 +116,18 @@ def _never_took_it(view: View) -> bool:
 
 
 def _phase(view: View, init: list[ContainerStatus], main: list[ContainerStatus]) -> Phase:
-    before = view.pod.status.phase
+    pod, before = view.pod, view.pod.status.phase
     if before in TERMINAL:
         return Phase(before)
     if view.finished:
-        return Phase(view.intent.outcome) if view.intent.outcome else _phase_by_exit_codes(main)
-    if view.intent.hosting is Hosting.MACHINE:
-        begun = _ever_started(view.intent, main)
-    else:
-        begun = guestcontainers.have_begun(view, init, main)
+        return Phase(view.intent.outcome) if view.intent.outcome else phase_by_exit_codes(main)
+    is_machine = view.intent.hosting is Hosting.MACHINE
+    begun = _ever_started(view.intent, main) if is_machine else have_begun(pod, init, main)
     return Phase.RUNNING if before == Phase.RUNNING or begun else Phase.PENDING
 
 
-def _phase_by_exit_codes(statuses: list[ContainerStatus]) -> Phase:
+def phase_by_exit_codes(statuses: list[ContainerStatus]) -> Phase:
+    """How a Pod ended whose main containers have these statuses."""
     ends = [terminated(status) for status in statuses]
     clean = all(end is not None and end.exit_code == 0 for end in ends)
     return Phase.SUCCEEDED if clean else Phase.FAILED

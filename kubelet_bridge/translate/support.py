@@ -1,4 +1,4 @@
-"""What cannot be a virtual machine, and why: one table, which decides, explains and is the documentation.
+"""What cannot be a virtual machine, and why: one table, which decides, explains and is documented (``supportpage``).
 
 A Pod with one of these fields is rejected with the field's path: it would run as something it was not written for.
 """
@@ -17,11 +17,11 @@ from kubelet_bridge.translate import annotations, userdata
 from kubelet_bridge.translate.config import BridgeConfig
 from kubelet_bridge.translate.environment import is_object_name
 from kubelet_bridge.translate.image import hosting, is_container_disk
+from kubelet_bridge.translate.machines import ONE_VM, VM_PER_CONTAINER
 from kubelet_bridge.translate.probes import UnknownPort, port_number, probed
-from kubelet_bridge.translate.remarks import REMARKS
 from kubelet_bridge.translate.resources import amounts_with_paths
 from kubelet_bridge.translate.sshkeys import key_secrets
-from kubelet_bridge.translate.table import MACHINE, ON_AN_OS, WHERE, Row, containers, flag, per_container, per_volume
+from kubelet_bridge.translate.table import MACHINE, ON_AN_OS, Row, containers, flag, per_container, per_volume
 from kubelet_bridge.translate.volumes import source_of
 
 _AGENT = "the in-guest agent, which this node does not have"
@@ -297,8 +297,8 @@ RULES: tuple[Row, ...] = (
     ),
     flag(
         _annotated(annotations.CONTAINERS),
-        "this version keeps all containers of a Pod in one virtual machine, and knows no other value than one-vm",
-        lambda pod: _annotation(pod, annotations.CONTAINERS) not in ("", "one-vm"),
+        f"is neither {ONE_VM}, one virtual machine for all containers, nor {VM_PER_CONTAINER}",
+        lambda pod: _annotation(pod, annotations.CONTAINERS) not in ("", ONE_VM, VM_PER_CONTAINER),
     ),
     flag(
         _annotated(annotations.USER),
@@ -311,40 +311,3 @@ RULES: tuple[Row, ...] = (
         lambda pod: not all(map(is_object_name, key_secrets(pod))),
     ),
 )  # fmt: skip
-
-
-def document() -> str:
-    """``docs/what-cannot-be-a-vm.md``, in Markdown: this table, and that of fields that mean something else in a VM."""
-    refused, different = (
-        "\n".join(f"| `{row.field}` | {WHERE[row.of]} | {row.text} |" for row in table) for table in (RULES, REMARKS)
-    )
-    return _PAGE.format(refused=refused, different=different)
-
-
-_PAGE = """\
-# What cannot be a virtual machine
-
-<!-- Made from the tables in kubelet_bridge/translate/support.py and remarks.py; change those. -->
-
-A Pod that asks for something a virtual machine cannot give is rejected: its phase is `Failed`, its reason
-`UnsupportedPodSpec`, and its message names the field and why. `kubelet-bridge render POD.yaml` tells the same without a
-cluster.
-
-What a field means depends on how the Pod's containers live in the VM:
-
-- *application image*: the VM boots the runtime image, and the agent in it runs the containers by podman.
-- *commands on an OS image*: the VM boots the image, and the agent runs the containers' commands on that OS.
-- *the machine itself*: one container without a command on an OS image; or any, where the node has no agent.
-
-| Field | Of | Why |
-|---|---|---|
-{refused}
-
-## What means something else in a virtual machine
-
-These fields are accepted. Where something a Pod relies on is lost, an event on the Pod says so.
-
-| Field | Of | What becomes of it |
-|---|---|---|
-{different}
-"""

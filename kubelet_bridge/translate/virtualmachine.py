@@ -91,7 +91,7 @@ def build(snapshot: Snapshot, vm_name: str, config: BridgeConfig) -> Manifests:
         spec_hash=spec_hash,
         image=boot.reference,
         hosting=kind,
-        allocation=_allocation(pod, size, disks, managed=kind is not Hosting.MACHINE),
+        allocation=_allocation(pod, key, size, disks, managed=kind is not Hosting.MACHINE),
         notes=[*remarks(pod, config), *guest.notes, *dns_notes],
     )
 
@@ -176,7 +176,7 @@ def _domain(
         "firmware": {"uuid": firmware_uuid(key.uid, pod.metadata.annotations.get(annotations.CLOUD_INIT_SEED, ""))},
         "devices": {
             "disks": disks.disks,
-            "interfaces": [network.interface(pod, managed=managed)],
+            "interfaces": [network.interface(pod, key.uid, managed=managed)],
             "rng": {},
             "logSerialConsole": True,
             **({"autoattachVSOCK": True} if config.guest is not None and config.guest.vsock_port else {}),
@@ -184,12 +184,12 @@ def _domain(
     }
 
 
-def _allocation(pod: Pod, size: resources.VmSize, disks: volumes.Disks, *, managed: bool) -> Allocation:
+def _allocation(pod: Pod, key: PodKey, size: resources.VmSize, disks: volumes.Disks, *, managed: bool) -> Allocation:
     return Allocation(
         cpu=size.cpu,
         memory=size.memory,
         disk=disks.scratch,
-        mac=network.mac_address(pod.metadata.uid),
+        mac=network.mac_address(key.uid),
         ports=[port["port"] for port in network.forwarded_ports(pod, managed=managed)],
         requests=resources.requests_by_container(pod),
     )

@@ -19,8 +19,8 @@ from tests.support.pods import built, inputs_of
 
 FOLDER = Path(__file__).parent / "pods"
 WITH_AGENTS = sorted(path for kind in ("oci", "system") for path in FOLDER.glob(f"{kind}-*.pod.yaml"))
-"""``test_manifests`` has these."""
-PODS = sorted({*FOLDER.glob("*.pod.yaml")} - {*WITH_AGENTS})
+"""``test_manifests`` has these, and ``test_machines`` those with a VM for each container."""
+PODS = sorted({*FOLDER.glob("*.pod.yaml")} - {*WITH_AGENTS, *FOLDER.glob("machines-*.pod.yaml")})
 
 
 def read(path: Path) -> tuple[Pod, list[dict[str, Any]]]:

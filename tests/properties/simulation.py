@@ -14,12 +14,15 @@ from kubelet_bridge.errors import AlreadyExists, Conflict
 from kubelet_bridge.model.core import Pod
 from kubelet_bridge.model.intent import Intent
 from kubelet_bridge.model.kubevirt import Launcher, VirtualMachine, VirtualMachineInstance
-from kubelet_bridge.model.meta import LABEL_POD_UID, PodKey
+from kubelet_bridge.model.machine import Machine
+from kubelet_bridge.model.meta import LABEL_CONTAINER, LABEL_POD_UID, PodKey
 from kubelet_bridge.model.snapshot import Inputs, PodEvent, Snapshot, TokenWanted
 from kubelet_bridge.reconcile.ports import GuestPort
 from kubelet_bridge.reconcile.statusmanager import StatusManager
 from kubelet_bridge.reconcile.syncloop import SyncLoop
 from kubelet_bridge.translate.config import BridgeConfig
+from kubelet_bridge.translate.machines import part
+from kubelet_bridge.translate.ownership import belongs
 
 Json = dict[str, Any]
 CONFIG = BridgeConfig(node_name="vnode")
@@ -131,20 +134,29 @@ class Ports:
 
     # The cluster.
     async def load(self, key: PodKey, *, vm_name: str, promised: bool) -> Snapshot:
-        pod = self.cluster.pods.get(key.name)
+        found = self.cluster.pods.get(key.owner.name)
+        pod: Pod | None = _as(found, Pod) if found and found["metadata"]["uid"] == key.owner.uid else None
+        machine: Machine | None = None
+        if pod is not None and key.container:
+            pod, machine = part(pod, key.container) or (None, None)
         named = self.cluster.vms.get(vm_name)
-        vm = next((one for one in self.cluster.vms.values() if _uid(one) == key.uid), None)
-        vmi = next((one for one in self.cluster.vmis.values() if _uid(one) == key.uid), None)
+        vm = next((one for one in self.cluster.vms.values() if _belongs(one, key)), None)
+        vmi = next((one for one in self.cluster.vmis.values() if _belongs(one, key)), None)
         return Snapshot(
-            key=key, pod=_as(pod, Pod) if pod and pod["metadata"]["uid"] == key.uid else None,
+            key=key, pod=pod, machine=machine,
             vm=_as(vm, VirtualMachine) if vm else None,
-            squatter=_as(named, VirtualMachine) if named and _uid(named) != key.uid else None,
+            squatter=_as(named, VirtualMachine) if named and not _belongs(named, key) else None,
             vmi=_as(vmi, VirtualMachineInstance) if vmi else None,
-            launchers=[_as(one, Launcher) for one in self.cluster.launchers.values() if _uid(one) == key.uid],
+            launchers=[_as(one, Launcher) for one in self.cluster.launchers.values() if _belongs(one, key)],
         )  # fmt: skip
 
     def keys(self) -> Iterable[PodKey]:
         return []
+
+    def containers(self, key: PodKey) -> set[str]:
+        kinds = (self.cluster.vms, self.cluster.vmis, self.cluster.launchers)
+        marks = [one["metadata"].get("labels", {}) for kind in kinds for one in kind.values()]
+        return {one[LABEL_CONTAINER] for one in marks if one.get(LABEL_POD_UID) == key.uid and LABEL_CONTAINER in one}
 
     async def inputs(self, pod: Pod) -> Inputs:
         return Inputs()
@@ -244,6 +256,9 @@ class Ports:
     def live(self) -> list[Intent]:
         return list(self.rows.values())
 
+    def machines(self, uid: str) -> list[Intent]:
+        return [one for one in self.rows.values() if one.pod_uid == uid]
+
     def new_id(self) -> str:
         return "dpl_00000000"
 
@@ -271,9 +286,9 @@ def _as(value: Json, kind: type[Any]) -> Any:
     return msgspec.convert(value, kind)
 
 
-def _uid(value: Json) -> str | None:
-    found: str | None = value["metadata"].get("labels", {}).get(LABEL_POD_UID)
-    return found
+def _belongs(value: Json, key: PodKey) -> bool:
+    labels = value["metadata"].get("labels", {})
+    return labels.get(LABEL_POD_UID) == key.owner.uid and belongs(labels, key)
 
 
 def process(

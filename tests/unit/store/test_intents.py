@@ -212,3 +212,18 @@ async def test_an_action_outlives_the_history_around_it(database: Database, stor
 async def test_an_action_needs_an_intent(database: Database) -> None:
     with pytest.raises(Terminal, match="FOREIGN KEY"):
         await ActionQueue(database).enqueue("nobody", "reboot", nonce="a", now=NOW)
+
+
+async def test_machines_are_found_by_their_pod_as_long_as_they_live(tmp_path: Path) -> None:
+    async with standalone(tmp_path) as database:
+        store = await IntentStore.load(database)
+        for number in (1, 2):
+            await store.save(intent(number, pod_uid="pod", container=f"c{number}"), reason="Accepted", now=NOW)
+        await store.save(intent(3), reason="Accepted", now=NOW)
+        await store.destroy("uid-1", reason="PodGone", now=NOW)
+        assert [one.uid for one in store.machines("pod")] == ["uid-2"]
+    async with standalone(tmp_path) as database:
+        store = await IntentStore.load(database)
+        assert [one.uid for one in store.machines("pod")] == ["uid-2"]
+        await store.destroy("uid-2", reason="PodGone", now=NOW)
+        assert store.machines("pod") == []

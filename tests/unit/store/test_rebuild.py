@@ -9,7 +9,7 @@ import pytest
 from kubelet_bridge.model.core import Pod
 from kubelet_bridge.model.intent import Allocation, Intent, IntentStatus, Termination
 from kubelet_bridge.model.kubevirt import VirtualMachine
-from kubelet_bridge.model.meta import PodKey, hashed_vm_name
+from kubelet_bridge.model.meta import PodKey, hashed_vm_name, machine_key
 from kubelet_bridge.store.rebuild import LOST_VM, rebuild
 from tests.support.intents import NOW, later
 
@@ -147,3 +147,38 @@ def test_of_two_vms_for_one_pod_the_one_that_stays_counts(new_id: Callable[[], s
 def test_a_copied_id_is_not_shared(new_id: Callable[[], str]) -> None:
     found = rebuild([vm(uid="a"), vm(uid="b", name="web-1")], [], new_id=new_id)
     assert [one.id for one in found] == ["dpl_k7m2p9qx", "dpl_new00000"]
+
+
+def test_a_pod_with_a_vm_for_each_container_has_rows_for_what_has_begun(new_id: Callable[[], str]) -> None:
+    def status(name: str, **state: Any) -> dict[str, Any]:
+        return {"name": name, "containerID": "kubevirt://vmi-1" if state else "", "state": state or {"waiting": {}}}
+
+    containers = [{"name": name, "image": "quay.io/disks/debian:12"} for name in ("web", "log")]
+    ended = {"terminated": {"exitCode": 0, "containerID": "kubevirt://vmi-1"}}
+    whole: Pod = msgspec.convert(
+        {
+            "metadata": {
+                "name": "web-0", "namespace": "shop", "uid": "pod-1",
+                "annotations": {"kubelet-bridge.io/containers": "vm-per-container"},
+            },
+            "spec": {"initContainers": [{"name": "first", "image": "x"}], "containers": containers},
+            "status": {
+                "phase": "Pending", "startTime": BORN, "initContainerStatuses": [status("first", **ended)],
+                "containerStatuses": [status("web", running={"startedAt": BORN}), status("log")],
+            },
+        },
+        Pod,
+    )  # fmt: skip
+    labels = {"kubelet-bridge.io/pod-uid": "pod-1", "kubelet-bridge.io/container": "web"}
+    own = PodKey("shop", "web-0", "pod-1")
+    made = rebuild([vm("web-0-web-1", metadata={"labels": labels})], [whole], new_id=new_id)
+    rows = {one.container: one for one in made}
+    assert set(rows) == {"", "first", "web"}, "what has not begun has no row"
+    assert rows[""].machines
+    assert (rows[""].uid, rows[""].outcome, rows[""].vm_name) == ("pod-1", "", "")
+    assert rows["web"].key == machine_key(own, "web")
+    assert (rows["web"].vm_name, rows["web"].vm_uid, rows["web"].vmi_uid) == ("web-0-web-1", "vm-of-pod-1", "vmi-1")
+    assert (rows["first"].outcome, rows["first"].vm_uid) == ("Succeeded", LOST_VM)
+    assert rows["first"].vm_name == hashed_vm_name(machine_key(own, "first"))
+    orphans = rebuild([vm("web-0-web-1", metadata={"labels": labels})], [], new_id=new_id)
+    assert {one.container: one.uid for one in orphans} == {"": "pod-1", "web": machine_key(own, "web").uid}

@@ -4,7 +4,7 @@ from typing import Any
 
 import msgspec
 
-from kubelet_bridge.model.meta import LABEL_NODE, LABEL_POD_UID, ObjectMeta, PodKey
+from kubelet_bridge.model.meta import LABEL_CONTAINER, LABEL_NODE, LABEL_POD_UID, ObjectMeta, PodKey, machine_key
 from kubelet_bridge.translate import ownership
 
 KEY = PodKey("shop", "web", "u1")
@@ -34,3 +34,21 @@ def test_the_other_owners_of_a_vm_stay() -> None:
     lost = ownership.restored(marked(ownerReferences=[other]), KEY, "vnode", NOTES)
     assert lost is not None
     assert [(one["uid"], one["controller"]) for one in lost["ownerReferences"]] == [("f1", True), ("u1", False)]
+
+
+def test_a_vm_is_one_machines_only() -> None:
+    web, log = (machine_key(KEY, name) for name in ("web", "log"))
+    labels = ownership.labels(web, "vnode")
+    assert ownership.belongs(labels, web)
+    assert not ownership.belongs(labels, log)
+    assert not ownership.belongs(labels, KEY)
+    assert ownership.metadata("web-web", web, "vnode")["ownerReferences"] == marked_owner()
+    taken = ownership.restored(
+        marked(labels=ownership.labels(KEY, "vnode") | {LABEL_CONTAINER: "web"}), KEY, "vnode", NOTES
+    )
+    assert taken == {"labels": {LABEL_CONTAINER: None}}
+
+
+def marked_owner() -> list[dict[str, Any]]:
+    owners: list[dict[str, Any]] = ownership.metadata("web", KEY, "vnode")["ownerReferences"]
+    return owners

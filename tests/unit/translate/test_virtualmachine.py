@@ -9,7 +9,8 @@ from kubelet_bridge.model.meta import ANNOTATION_SPEC_HASH
 from kubelet_bridge.model.snapshot import Inputs
 from kubelet_bridge.translate.missing import MissingInputs
 from kubelet_bridge.translate.network import forwarded_ports
-from kubelet_bridge.translate.support import RULES, document, refusals
+from kubelet_bridge.translate.support import RULES, refusals
+from kubelet_bridge.translate.supportpage import document
 from kubelet_bridge.translate.table import WHERE
 from kubelet_bridge.translate.virtualmachine import build
 from tests.support.pods import CONFIG, built, config_map, container, instance, pod, snapshot
