@@ -133,7 +133,7 @@ async def test_a_pod_is_over_when_its_main_containers_are(world: World, bridge: 
     await world.create(PODS, pod)
     done = await world.phase("one", "Succeeded", seconds=150)
     assert [one["state"]["terminated"]["exitCode"] for one in done["status"]["containerStatuses"]] == [0, 0]
-    assert "side" not in await machines(world)
+    await only(world, *MAIN)
 
 
 async def test_what_cannot_be_shared_is_refused(world: World, bridge: Bridge) -> None:
