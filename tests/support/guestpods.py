@@ -63,7 +63,7 @@ def whole(url: str, port: int) -> Json:
                   env=[{"name": "OUT", "value": "/dev/termination-log"}]),
         ],
         "volumes": [{"name": "disk", "emptyDir": {}}, {"name": "memory", "emptyDir": {"medium": "Memory"}}],
-        "terminationGracePeriodSeconds": 60,
+        "terminationGracePeriodSeconds": 300,
     }  # fmt: skip
 
 

@@ -1,0 +1,1 @@
+"""Real guests: what Pods do when their virtual machines really run."""

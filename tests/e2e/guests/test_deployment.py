@@ -1,0 +1,66 @@
+"""An unchanged Deployment: its Pods are virtual machines, and what they serve is served by the image's own program."""
+
+from pathlib import Path
+
+import aiohttp
+import pytest
+import yaml
+
+from tests.e2e.guests.waiting import SECONDS, gone
+from tests.support.bridge import Bridge, Json, World, eventually
+from tests.support.kubectl import Kubectl
+
+pytestmark = [pytest.mark.cluster, pytest.mark.timeout(1500)]
+
+EXAMPLE = Path(__file__).parents[3] / "examples" / "web.yaml"
+
+
+async def page(address: str) -> tuple[int, str, str]:
+    """Status, server and body of ``http://ADDRESS/``."""
+    limit = aiohttp.ClientTimeout(total=60)
+    async with aiohttp.ClientSession(timeout=limit) as http, http.get(f"http://{address}/") as answer:
+        return answer.status, answer.headers.get("Server", ""), await answer.text()
+
+
+async def endpoints(kubectl: Kubectl, name: str) -> list[str]:
+    """``ADDRESS:PORT`` of every ready endpoint of a Service."""
+    slices = await kubectl.json("get", "endpointslices", "-l", f"kubernetes.io/service-name={name}")
+    return [
+        f"{address}:{port['port']}"
+        for one in slices["items"]
+        for endpoint in one.get("endpoints") or []
+        if endpoint["conditions"].get("ready")
+        for address in endpoint["addresses"]
+        for port in one["ports"]
+    ]
+
+
+async def test_nginx_answers_and_goes(world: World, bridge: Bridge, kubectl: Kubectl) -> None:
+    deployment, service = yaml.safe_load_all(EXAMPLE.read_text())
+    deployment["spec"]["replicas"] = 1
+    await kubectl.apply(deployment, service)
+    await kubectl("rollout", "status", "deployment/web", f"--timeout={SECONDS:.0f}s")
+    (pod,) = await world.pods(label_selector="app=web")
+    assert pod["status"]["phase"] == "Running"
+    assert state(pod)["started"] is True
+    assert state(pod)["restartCount"] == 0
+
+    status, server, body = await page(pod["status"]["podIP"])
+    assert (status, server.partition("/")[0]) == (200, "nginx")
+    assert "nginx" in body
+
+    async def served() -> list[str]:
+        return await endpoints(kubectl, "web")
+
+    assert await eventually(served, "an endpoint of the Service") == [f"{pod['status']['podIP']}:80"]
+    assert (await page(f"{pod['status']['podIP']}:80"))[0] == 200
+
+    await kubectl("delete", "deployment/web", "--wait=true", "--timeout=60s")
+
+    await gone(world, pod)
+    assert not await world.pods()
+
+
+def state(pod: Json) -> Json:
+    found: Json = pod["status"]["containerStatuses"][0]
+    return found
