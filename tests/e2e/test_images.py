@@ -24,7 +24,7 @@ LOGIN = b" login: "
 
 @pytest.fixture(params=["runtime", "debian"])
 async def machine(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Machine]:
-    (source,) = catalogue.named([request.param])
+    (source,) = await asyncio.to_thread(catalogue.named, [request.param])
     image = await asyncio.to_thread(catalogue.ensure, source, Progress())
     chosen = await asyncio.to_thread(accelerator.choose, tmp_path)
     made = await asyncio.to_thread(Machine, tmp_path, image, chosen)

@@ -294,9 +294,13 @@ async def test_a_shortened_grace_reaches_the_guest(world: World, bridge: Bridge,
 
     await eventually(stopped, f"the VM gone; {bridge.tail()}", seconds=60)
     if grace == 0:
-        held = await world.get(PODS, "deaf")
-        assert held is not None
-        assert held["status"]["phase"] in ("Failed", "Succeeded")
+
+        async def over() -> bool:
+            held = await world.get(PODS, "deaf")
+            assert held is not None
+            return held["status"]["phase"] in ("Failed", "Succeeded")
+
+        await eventually(over, f"the Pod that is held is over; {bridge.tail()}")
         await kubectl("patch", "pod", "deaf", "--type=json", "-p", '[{"op": "remove", "path": "/metadata/finalizers"}]')
     await world.gone(PODS, "deaf")
 
