@@ -104,7 +104,7 @@ def _open_directory(home: int, user: pwd.struct_passwd, *, make: bool) -> int | 
 
 def _replace(directory: int, user: pwd.struct_passwd, keys: list[str]) -> None:
     before = _read(directory, user)
-    after = with_block(before or "", keys)
+    after = with_block(_without(before or "", keys), keys)
     if after == (before or ""):
         return
     try:
@@ -118,6 +118,12 @@ def _replace(directory: int, user: pwd.struct_passwd, keys: list[str]) -> None:
         file.flush()
         os.fsync(file.fileno())
     os.replace(_STAGED, NAME, src_dir_fd=directory, dst_dir_fd=directory)
+
+
+def _without(text: str, keys: list[str]) -> str:
+    """The text less these very lines: cloud-init wrote them at the first boot, and they must go when their key goes."""
+    ours = set(keys)
+    return "".join(line for line in text.splitlines(keepends=True) if line.strip() not in ours)
 
 
 def _read(directory: int, user: pwd.struct_passwd) -> str | None:

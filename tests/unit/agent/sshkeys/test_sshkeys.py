@@ -34,6 +34,21 @@ def test_keys_come_and_go_and_the_users_own_stay(user: pwd.struct_passwd, tmp_pa
     assert path.read_text() == "mine\nalso mine\n"
 
 
+def test_what_cloud_init_wrote_at_the_first_boot_goes_with_its_key(user: pwd.struct_passwd, tmp_path: Path) -> None:
+    path = tmp_path / ".ssh" / "authorized_keys"
+    path.parent.mkdir()
+    path.write_text("mine\nssh-ed25519 A team\nssh-ed25519 B team\n")
+    own(path.parent)
+    own(path)
+    write_keys(user, ["ssh-ed25519 A team", "ssh-ed25519 B team"])
+    assert path.read_text() == f"mine\n{BEGIN}\nssh-ed25519 A team\nssh-ed25519 B team\n{END}\n"
+    before = path.stat().st_ino
+    write_keys(user, ["ssh-ed25519 A team", "ssh-ed25519 B team"])
+    assert path.stat().st_ino == before, "nothing is written that is there"
+    write_keys(user, ["ssh-ed25519 B team"])
+    assert path.read_text() == f"mine\n{BEGIN}\nssh-ed25519 B team\n{END}\n"
+
+
 @pytest.mark.parametrize("what", ["file link", "hard link", "directory link", "fifo", "somebody else's"])
 def test_tricks_are_refused(user: pwd.struct_passwd, tmp_path: Path, what: str) -> None:
     victim = tmp_path / "victim"
