@@ -11,6 +11,8 @@ from kubelet_bridge.agent import tasks
 from kubelet_bridge.agent.v1 import agent_pb2 as pb
 
 CHUNK = 64 * 1024
+# Turns of the loop from a readable pipe to a finished read.
+_LOOKS = 5
 
 
 class Outputs:
@@ -52,12 +54,20 @@ class PipeOutput(Outputs):
                     self._reading[channel] = tasks.start(reader.read(CHUNK), f"output {channel}")
             waiting = {*self._reading.values(), *(() if self._ended.done() else (self._ended,))}
             done, _ = await asyncio.wait(waiting, timeout=self._patience, return_when=asyncio.FIRST_COMPLETED)
+            if not done:
+                await self._look_again()
             piece = self._take(silent=not done)
             if piece is not None:
                 return piece
         return None
 
+    async def _look_again(self) -> None:
+        """After a stall of this process its time is up at the moment at which there is data as well: data counts."""
+        for _ in range(_LOOKS):
+            await asyncio.sleep(0)
+
     def _take(self, *, silent: bool) -> tuple[pb.Channel.ValueType, bytes] | None:
+        silent = silent and not any(task.done() for task in self._reading.values())
         for channel, task in list(self._reading.items()):
             if not task.done() and not (silent or self.closed):
                 continue
