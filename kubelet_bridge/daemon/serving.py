@@ -60,7 +60,7 @@ def kubelet_server(
             *exposition.routes("/metrics", metrics.scrape), *unavailable.routes(),
         ],
         authenticator=Authenticator(reviews.token), authorizer=Authorizer(reviews.access),
-        observe=lambda route, method, code: metrics.served_requests.labels(route, method, str(code)).inc(),
+        observe=metrics.observe_served, observe_session=metrics.observe_session,
     )  # fmt: skip
     secure.on_new_authority(server.close_idle)
     return server

@@ -17,6 +17,7 @@ from aiohttp.http_exceptions import HttpProcessingError
 
 from kubelet_bridge.aio.listening import listening_socket
 from kubelet_bridge.aio.tasks import every
+from kubelet_bridge.kubelet_api.audit import OBSERVE_SESSION, ObserveSession
 from kubelet_bridge.kubelet_api.auth import Authenticator, Authorizer
 from kubelet_bridge.kubelet_api.connections import Connections, Limits
 from kubelet_bridge.kubelet_api.gate import Gate, ObserveRequest
@@ -54,6 +55,7 @@ class KubeletServer:
         authenticator: Authenticator,
         authorizer: Authorizer,
         observe: ObserveRequest = unobserved,
+        observe_session: ObserveSession | None = None,
         limits: Limits | None = None,
         grace: float = 5.0,
     ) -> None:
@@ -64,6 +66,8 @@ class KubeletServer:
         gate = Gate(self._connections, authenticator, authorizer, observe)
         app = web.Application(middlewares=[gate.pass_through], client_max_size=self._limits.body)
         app.add_routes(routes)
+        if observe_session is not None:
+            app[OBSERVE_SESSION] = observe_session
         self._runner = web.AppRunner(
             app,
             access_log=None,

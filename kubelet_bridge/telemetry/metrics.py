@@ -63,6 +63,11 @@ class Metrics:
         self.served_requests = self._counter(
             "kubelet_api_requests_total", "Kubelet API requests.", "route", "method", "code"
         )
+        self.sessions = self._gauge("kubelet_api_sessions", "Open exec, attach, port-forward, … sessions.", "what")
+        self.session_bytes = self._counter(
+            "kubelet_api_session_bytes_total", "What ended sessions took from clients and gave them.",
+            "what", "direction",
+        )  # fmt: skip
 
         self.guest_handshakes = self._counter("guest_handshakes_total", "Introductions of agents.", "result")
         self.guest_refused = self._counter("guest_refused_total", "What was not taken of guests.", "reason")
@@ -88,6 +93,12 @@ class Metrics:
     def observe_served(self, route: str, method: str, status: int) -> None:
         """Record a request to the kubelet API. Fits ``kubelet_api.gate.ObserveRequest``."""
         self.served_requests.labels(route, method, str(status)).inc()
+
+    def observe_session(self, what: str, opened: int, received: int, sent: int) -> None:
+        """Record a session that begins or ends. Fits ``kubelet_api.audit.ObserveSession``."""
+        self.sessions.labels(what).inc(opened)
+        for direction, number in (("received", received), ("sent", sent)):
+            self.session_bytes.labels(what, direction).inc(number)
 
     def observe_sync(self, result: str, seconds: float) -> None:
         """Record one run of the sync loop for one key."""
