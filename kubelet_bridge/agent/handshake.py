@@ -11,7 +11,7 @@ from kubelet_bridge.agent.connection import Connection
 from kubelet_bridge.agent.credentials import Session, is_proof
 from kubelet_bridge.agent.v1 import agent_pb2 as pb
 
-PROTOCOL_VERSION = 1
+PROTOCOL_VERSION = 2
 ANSWER_SECONDS = 30.0
 
 

@@ -11,6 +11,7 @@ from kubelet_bridge.agent.v1 import agent_pb2 as pb
 URGENT, STREAMS, BULK = range(3)
 _LANES: dict[str, int] = {
     "stream_data": STREAMS,
+    "stream_opened": STREAMS,
     "stream_window": STREAMS,
     "stream_closed": STREAMS,
     "logs": BULK,

@@ -16,7 +16,7 @@ RunOf = Callable[[str], Optional[Run]]
 """The newest run of a container by its name; None when it has none, or there is no such container."""
 
 # Each holds at most two windows of memory and, for exec, a process.
-MAX_STREAMS = 64
+MAX_STREAMS = 256
 
 
 class Streams:

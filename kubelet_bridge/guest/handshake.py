@@ -13,7 +13,7 @@ from kubelet_bridge.agent.v1 import agent_pb2 as pb
 from kubelet_bridge.model import guesttoken
 from kubelet_bridge.model.guestrecord import GuestRecord
 
-PROTOCOL_VERSION = 1
+PROTOCOL_VERSION = 2
 OLDEST_VERSION = 1
 NONCE_BYTES = range(16, 257)
 _TOKEN_LENGTH = 256

@@ -33,7 +33,7 @@ class FrontLimits(msgspec.Struct, frozen=True, kw_only=True):
     accepted: Rate = Rate(20.0, 128.0)
     unproven_bytes: int = 256 * KIB
     unproven_seconds: float = 15.0
-    bytes: Rate = Rate(64.0 * MIB, 64.0 * MIB)
+    bytes: Rate = Rate(256.0 * MIB, 64.0 * MIB)
 
 
 class SessionLimits(msgspec.Struct, frozen=True, kw_only=True):
@@ -65,12 +65,12 @@ class SessionLimits(msgspec.Struct, frozen=True, kw_only=True):
     metrics_seconds: float = 15.0
     write_seconds: float = 30.0
     messages: Rate = Rate(100.0, 500.0)
-    pieces: Rate = Rate(2000.0, 4000.0)
+    pieces: Rate = Rate(4000.0, 8000.0)
     bytes: Rate = Rate(4.0 * MIB, 8.0 * MIB)
     events: Rate = Rate(1.0, 50.0)
     welcomes: Rate = Rate(0.2, 10.0)
     failures: Rate = Rate(0.5, 20.0)
-    streams: int = 64
+    streams: int = 256
     window: int = 256 * KIB
     outbox_bytes: int = 4 * MIB
     metrics_kept: int = 60

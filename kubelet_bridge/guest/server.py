@@ -234,6 +234,7 @@ def _options(limits: SessionLimits) -> list[tuple[str, int]]:
         ("grpc.max_receive_message_length", limits.message_bytes),
         ("grpc.max_send_message_length", -1),
         ("grpc.max_concurrent_streams", _STREAMS_PER_CONNECTION),
+        ("grpc.http2.max_frame_size", limits.message_bytes),  # the agent pays for each frame, not for each byte
         ("grpc.max_metadata_size", 8 * 1024),
         ("grpc.absolute_max_metadata_size", 16 * 1024),
         ("grpc.server_handshake_timeout_ms", 10_000),

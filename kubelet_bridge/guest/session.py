@@ -32,7 +32,7 @@ log = structlog.get_logger(__name__)
 
 _RECORD_COST = 64
 """Bytes that a log record counts for beside its own: the shortest take longest to write."""
-_STREAM_BODIES = frozenset({"stream_data", "stream_window", "stream_closed"})
+_STREAM_BODIES = frozenset({"stream_data", "stream_window", "stream_opened", "stream_closed"})
 
 
 class Wire(Protocol):
@@ -134,8 +134,11 @@ class GuestSession:
         return await self._streams.open(pb.StreamOpen(attach=request))
 
     async def forward(self, port: int) -> GuestStream:
-        """A connection to a port on the guest's loopback. Raises what ``exec`` does."""
-        return await self._streams.open(pb.StreamOpen(forward=pb.ForwardStream(port=port)))
+        """A connection to a port on the guest's loopback; ``opened`` tells when it stands. Raises as ``exec``."""
+        stream = await self._streams.open(pb.StreamOpen(forward=pb.ForwardStream(port=port)))
+        if self.outdated:  # its agent does not tell
+            stream.on_opened()
+        return stream
 
     async def probe(self, container: str, handler: pb.Handler, *, seconds: int) -> pb.ProbeResult:
         """Probe once, now.
@@ -237,6 +240,8 @@ class GuestSession:
                 self._streams.on_data(message.stream_data)
             case "stream_window":
                 self._streams.on_window(message.stream_window)
+            case "stream_opened":
+                self._streams.on_opened(message.stream_opened)
             case "stream_closed":
                 self._streams.on_closed(message.stream_closed)
             case "session_stored":

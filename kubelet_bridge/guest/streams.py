@@ -13,7 +13,7 @@ from kubelet_bridge.guest.convert import EVENT_LENGTH, clip
 from kubelet_bridge.guest.ending import Overrun
 from kubelet_bridge.guest.outbox import Outbox, disconnected
 
-_CHUNK = 32 * 1024
+_CHUNK = 64 * 1024
 
 
 class Chunk(NamedTuple):
@@ -51,6 +51,7 @@ class GuestStream:
         self._stdin_ended = False
         self._news = asyncio.Event()
         self._granted = asyncio.Event()
+        self._opened = asyncio.Event()
         self._finished = asyncio.Event()
 
     async def __aenter__(self) -> Self:
@@ -97,6 +98,13 @@ class GuestStream:
             message = pb.BridgeMessage(stream_resize=pb.StreamResize(id=self.id, size=size))
             self._outbox.post(message, key=("resize", self.id))
 
+    async def opened(self) -> bool:
+        """Wait until a forwarded connection stands; False when it could not be made: ``result`` tells why."""
+        await self._opened.wait()
+        if self._failed is not None:
+            raise self._failed
+        return self._end is None or not self._end.error
+
     async def result(self) -> StreamEnd:
         """Wait for the end, and how it was. Output that nobody reads holds it up."""
         await self._finished.wait()
@@ -138,7 +146,7 @@ class GuestStream:
         return pb.BridgeMessage(stream_data=data)
 
     def _wake(self) -> None:
-        for event in (self._news, self._granted, self._finished):
+        for event in (self._opened, self._news, self._granted, self._finished):
             event.set()
 
     # What the guest says of this stream.
@@ -157,6 +165,10 @@ class GuestStream:
         if len(self._chunks) > self._window // 16:
             raise Overrun(f"stream {self.id}: too many pieces")
         self._news.set()
+
+    def on_opened(self) -> None:
+        """The connection stands."""
+        self._opened.set()
 
     def on_window(self, count: int) -> None:
         """The guest takes ``count`` more; never more than a window."""
@@ -215,6 +227,11 @@ class StreamTable:
         """Raises ``Overrun``."""
         if (stream := self._streams.get(data.id)) is not None:
             stream.on_data(data)
+
+    def on_opened(self, message: pb.StreamOpened) -> None:
+        """A forwarded connection stands."""
+        if (stream := self._streams.get(message.id)) is not None:
+            stream.on_opened()
 
     def on_window(self, message: pb.StreamWindow) -> None:
         """The guest grants more."""

@@ -13,6 +13,7 @@ import grpc
 from kubelet_bridge.agent.v1 import agent_pb2 as pb
 from kubelet_bridge.errors import Transient
 from kubelet_bridge.guest.authority import Authority
+from kubelet_bridge.guest.handshake import PROTOCOL_VERSION
 from kubelet_bridge.guest.limits import FrontLimits, SessionLimits
 from kubelet_bridge.guest.logdisk import LogLimits
 from kubelet_bridge.guest.logs import LogStore
@@ -198,17 +199,17 @@ class Agent:
         kind = pb.TOKEN_KIND_BOOT if boot else pb.TOKEN_KIND_SESSION
         hello = pb.Hello(
             **{
-                "protocol_version": 1, "pod_uid": self.key.uid, "token_kind": kind, "token": token, "nonce": NONCE,
-                "agent_version": "1", "boot_id": "b", **more,
+                "protocol_version": PROTOCOL_VERSION, "pod_uid": self.key.uid, "token_kind": kind, "token": token,
+                "nonce": NONCE, "agent_version": "1", "boot_id": "b", **more,
             }  # type: ignore[arg-type]
         )  # fmt: skip
         await self.say(hello=hello)
         self.welcome = (await self.hear_of("welcome")).welcome
         return self.welcome
 
-    async def settle(self, node: Node) -> str:
+    async def settle(self, node: Node, **more: object) -> str:
         """Introduce itself with the boot token, confirm, and return the session token."""
-        welcome = await self.introduce(node.boot_token(self.key))
+        welcome = await self.introduce(node.boot_token(self.key), **more)
         await self.say(session_stored=pb.SessionStored())
         await soon(
             lambda: bool((found := node.records.get(self.key.uid)) and found.session_hash), "the session confirmed"

@@ -43,6 +43,7 @@ class Stream:
 
     def __init__(self, opened: pb.StreamOpen, opener: Opener, send: Send) -> None:
         self.id = opened.id
+        self._told_opened = opened.WhichOneof("kind") == "forward"
         self._opener = opener
         self._send = send
         self._outgoing = Window(opened.window)
@@ -117,6 +118,8 @@ class Stream:
 
     async def _whole(self) -> None:
         process = await self._opener()
+        if self._told_opened:
+            await self._send(pb.GuestMessage(stream_opened=pb.StreamOpened(id=self.id)))
         inward = tasks.start(self._pump_in(process), f"stream {self.id} in")
         whole = tasks.start(self._follow(process), f"stream {self.id} out")
         leaving = tasks.start(self._given_up.wait(), f"stream {self.id} end")

@@ -5,7 +5,7 @@ The one conversation between a guest's agent and the bridge of its node.
 
 The agent dials the bridge over TLS, with the bridge's CA pinned, and opens one bidirectional stream. Everything below
 travels on it. Both sides ignore fields and messages they do not know, so either may be the newer one; what a version
-adds is announced by `protocol_version` in Hello and Welcome (1 is the first).
+adds is announced by `protocol_version` in Hello and Welcome (1 is the first; 2 adds StreamOpened).
 
 The first message of a stream is Hello, the answer is Welcome or the end of the stream with a gRPC status:
   UNAUTHENTICATED     the token is not good for this Pod; a session token refused so may be replaced by the boot token
@@ -258,6 +258,7 @@ class GuestMessage(google.protobuf.message.Message):
     HOOK_RESULT_FIELD_NUMBER: builtins.int
     KEYS_APPLIED_FIELD_NUMBER: builtins.int
     STOPPED_FIELD_NUMBER: builtins.int
+    STREAM_OPENED_FIELD_NUMBER: builtins.int
     @property
     def hello(self) -> global___Hello: ...
     @property
@@ -288,6 +289,8 @@ class GuestMessage(google.protobuf.message.Message):
     def keys_applied(self) -> global___KeysApplied: ...
     @property
     def stopped(self) -> global___Stopped: ...
+    @property
+    def stream_opened(self) -> global___StreamOpened: ...
     def __init__(
         self,
         *,
@@ -306,10 +309,11 @@ class GuestMessage(google.protobuf.message.Message):
         hook_result: global___HookResult | None = ...,
         keys_applied: global___KeysApplied | None = ...,
         stopped: global___Stopped | None = ...,
+        stream_opened: global___StreamOpened | None = ...,
     ) -> None: ...
-    def HasField(self, field_name: typing.Literal["body", b"body", "event", b"event", "heartbeat", b"heartbeat", "hello", b"hello", "hook_result", b"hook_result", "info", b"info", "keys_applied", b"keys_applied", "logs", b"logs", "metrics", b"metrics", "probe_result", b"probe_result", "report", b"report", "session_stored", b"session_stored", "stopped", b"stopped", "stream_closed", b"stream_closed", "stream_data", b"stream_data", "stream_window", b"stream_window"]) -> builtins.bool: ...
-    def ClearField(self, field_name: typing.Literal["body", b"body", "event", b"event", "heartbeat", b"heartbeat", "hello", b"hello", "hook_result", b"hook_result", "info", b"info", "keys_applied", b"keys_applied", "logs", b"logs", "metrics", b"metrics", "probe_result", b"probe_result", "report", b"report", "session_stored", b"session_stored", "stopped", b"stopped", "stream_closed", b"stream_closed", "stream_data", b"stream_data", "stream_window", b"stream_window"]) -> None: ...
-    def WhichOneof(self, oneof_group: typing.Literal["body", b"body"]) -> typing.Literal["hello", "session_stored", "heartbeat", "info", "report", "logs", "event", "metrics", "stream_data", "stream_window", "stream_closed", "probe_result", "hook_result", "keys_applied", "stopped"] | None: ...
+    def HasField(self, field_name: typing.Literal["body", b"body", "event", b"event", "heartbeat", b"heartbeat", "hello", b"hello", "hook_result", b"hook_result", "info", b"info", "keys_applied", b"keys_applied", "logs", b"logs", "metrics", b"metrics", "probe_result", b"probe_result", "report", b"report", "session_stored", b"session_stored", "stopped", b"stopped", "stream_closed", b"stream_closed", "stream_data", b"stream_data", "stream_opened", b"stream_opened", "stream_window", b"stream_window"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["body", b"body", "event", b"event", "heartbeat", b"heartbeat", "hello", b"hello", "hook_result", b"hook_result", "info", b"info", "keys_applied", b"keys_applied", "logs", b"logs", "metrics", b"metrics", "probe_result", b"probe_result", "report", b"report", "session_stored", b"session_stored", "stopped", b"stopped", "stream_closed", b"stream_closed", "stream_data", b"stream_data", "stream_opened", b"stream_opened", "stream_window", b"stream_window"]) -> None: ...
+    def WhichOneof(self, oneof_group: typing.Literal["body", b"body"]) -> typing.Literal["hello", "session_stored", "heartbeat", "info", "report", "logs", "event", "metrics", "stream_data", "stream_window", "stream_closed", "probe_result", "hook_result", "keys_applied", "stopped", "stream_opened"] | None: ...
 
 global___GuestMessage = GuestMessage
 
@@ -2129,6 +2133,23 @@ class ForwardStream(google.protobuf.message.Message):
     def ClearField(self, field_name: typing.Literal["port", b"port"]) -> None: ...
 
 global___ForwardStream = ForwardStream
+
+@typing.final
+class StreamOpened(google.protobuf.message.Message):
+    """A forwarded connection stands: sent before its data. One that could not be made says StreamClosed instead."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    ID_FIELD_NUMBER: builtins.int
+    id: builtins.int
+    def __init__(
+        self,
+        *,
+        id: builtins.int = ...,
+    ) -> None: ...
+    def ClearField(self, field_name: typing.Literal["id", b"id"]) -> None: ...
+
+global___StreamOpened = StreamOpened
 
 @typing.final
 class StreamData(google.protobuf.message.Message):

@@ -23,9 +23,9 @@ def report(number: int, **more: object) -> pb.PodReport:
     return pb.PodReport(number=number, boot="vmi-1", containers=[running], **more)  # type: ignore[arg-type]
 
 
-async def connected(node: Node, agent: Agent) -> GuestSession:
+async def connected(node: Node, agent: Agent, **more: object) -> GuestSession:
     node.registry.expect(KEY, boot="vmi-1")
-    await agent.settle(node)
+    await agent.settle(node, **more)
     session = node.registry.session(KEY.uid)
     assert session is not None
     return session
@@ -156,6 +156,32 @@ async def test_windows_hold_both_sides_back(node: Node) -> None:
         assert (await agent.hear_of("stream_window")).stream_window.bytes == opened.window // 2
         stream.close()
         assert (await agent.hear_of("stream_close")).stream_close.id == opened.id
+
+
+async def test_a_forwarded_connection_says_when_it_stands(node: Node) -> None:
+    async with node.agent(KEY) as agent:
+        session = await connected(node, agent)
+        stream = await session.forward(80)
+        waiting = asyncio.get_running_loop().create_task(stream.opened())
+        opened = (await agent.hear_of("stream_open")).stream_open
+        assert not waiting.done()
+        await agent.say(stream_opened=pb.StreamOpened(id=opened.id))
+        assert await waiting
+        refused = await session.forward(81)
+        opened = (await agent.hear_of("stream_open")).stream_open
+        end = pb.StreamClosed(id=opened.id, error=pb.STREAM_ERROR_CANNOT_CONNECT, message="connection refused")
+        await agent.say(stream_closed=end)
+        assert not await refused.opened()
+        assert (await refused.result()).message == "connection refused"
+        lost = await session.forward(82)
+    with pytest.raises(Transient, match="not connected"):
+        await lost.opened()
+
+
+async def test_an_agent_of_before_does_not_say_when_a_connection_stands(node: Node) -> None:
+    async with node.agent(KEY) as agent:
+        session = await connected(node, agent, protocol_version=1)
+        assert await (await session.forward(80)).opened()
 
 
 async def test_more_than_the_window_ends_the_connection(node: Node) -> None:

@@ -175,6 +175,7 @@ async def test_port_forward_closes_by_halves(bridge: Bridge) -> None:
     end = await bridge.end_of(1)
     assert (end.exit_code, end.error) == (0, pb.STREAM_ERROR_NONE)
     assert bridge.output[1, OUT] == b"ABC"
+    assert bridge.said[0].stream_opened.id == 1
     server.close()
     await server.wait_closed()
 
@@ -205,3 +206,4 @@ async def test_port_forward_to_nobody(bridge: Bridge) -> None:
     end = await bridge.end_of(1)
     assert end.error == pb.STREAM_ERROR_CANNOT_CONNECT
     assert "connection refused" in end.message
+    assert not any(one.HasField("stream_opened") for one in bridge.said)

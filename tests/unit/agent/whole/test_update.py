@@ -113,7 +113,7 @@ async def test_one_that_is_not_welcomed_is_replaced_by_its_predecessor(
     agent, stream, container = await begun(bridge, machine)
     mute = {
         "kubelet_bridge/agent/handshake.py": lambda text: text.replace(
-            b"PROTOCOL_VERSION = 1", b"PROTOCOL_VERSION = []"
+            b"PROTOCOL_VERSION = 2", b"PROTOCOL_VERSION = []"
         )
     }
     offer = files.offer(variant(built, tmp_path / "mute.pyz", mute))
