@@ -8,6 +8,7 @@ import hashlib
 import ssl
 import time
 from collections.abc import Awaitable, Callable, Mapping
+from functools import partial
 from typing import Any
 
 import msgspec
@@ -86,7 +87,7 @@ class Authenticator:
 
 
 class Authorizer:
-    """Asks for each alternative in turn; the first that is allowed wins."""
+    """Asks for each alternative in turn; the first that is allowed wins, and one that is known to be asks nobody."""
 
     def __init__(self, review: AccessReviewer) -> None:
         self._review = review
@@ -99,9 +100,11 @@ class Authorizer:
             ReviewUnavailable: nobody to ask, before one of them was found to be allowed.
         """
         who = msgspec.json.encode(user)
+        if any(self._answers.kept((who, wanted)) for wanted in alternatives):
+            return True
         for wanted in alternatives:
             try:
-                if await self._answers.get((who, wanted), lambda wanted=wanted: self._review(user, wanted)):  # type: ignore[misc]
+                if await self._answers.get((who, wanted), partial(self._review, user, wanted)):
                     return True
             except ApiError as error:
                 log.warning("access could not be reviewed", user=user.name, error=str(error))

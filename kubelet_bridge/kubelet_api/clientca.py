@@ -18,7 +18,7 @@ ReadCa = Callable[[], Awaitable[bytes]]
 class ClientCa:
     """What was last read and could be used; None before, and then no client certificate is asked for."""
 
-    def __init__(self, read: ReadCa, *, interval: float = 120.0) -> None:
+    def __init__(self, read: ReadCa, *, interval: float = 30.0) -> None:
         self.pem: bytes | None = None
         self._read = read
         self._interval = interval

@@ -17,7 +17,10 @@ class Limits(msgspec.Struct, frozen=True):
         total: connections altogether.
         handshake: seconds for TLS.
         first_request: seconds from the handshake to a complete request head.
-        idle: seconds between requests; longer than the 90 s of Go's clients, or they would run into our close.
+        idle: seconds between requests; longer than the 90 s of Go's clients, or they would run into our close. A whole
+            answer is handed to the transport at once, so the time in which a client has to take it counts as well.
+        stalled: seconds after which a stream ends whose client takes nothing of what waits for it; a kubelet's have as
+            long.
         line: bytes of the request line. The command of ``kubectl exec`` travels in it.
         header: bytes of one header; tokens are headers.
         headers: their number.
@@ -29,6 +32,7 @@ class Limits(msgspec.Struct, frozen=True):
     handshake: float = 10.0
     first_request: float = 10.0
     idle: float = 120.0
+    stalled: float = 4 * 3600.0
     line: int = 256 * 1024
     header: int = 32 * 1024
     headers: int = 100
@@ -44,6 +48,8 @@ class Connection:
     spoken: asyncio.Event = field(default_factory=asyncio.Event)
     busy: int = 0
     last_request: bool = False
+    waiting: int = 0
+    waiting_since: float = 0.0
 
     @property
     def closed(self) -> bool:
@@ -52,10 +58,15 @@ class Connection:
 
 
 class Connections:
-    """All of them. Upgrades change a transport's protocol, so the transport itself is asked whether it is closed."""
+    """All of them. Upgrades change a transport's protocol, so the transport itself is asked whether it is closed.
+
+    Attributes:
+        trust: changes with each ``close_idle``; a handshake that began with another has been judged by former rules.
+    """
 
     def __init__(self, limits: Limits) -> None:
-        self._limits = limits
+        self.trust = 0
+        self.limits = limits
         self._open: dict[asyncio.BaseTransport, Connection] = {}
         self._shaking: Counter[str] = Counter()
 
@@ -98,8 +109,20 @@ class Connections:
         """Forget the closed ones."""
         self._open = {transport: one for transport, one in self._open.items() if not one.closed}
 
+    def abort_stalled(self, now: float) -> None:
+        """End those whose client has taken nothing for too long; to be called every now and then."""
+        for connection in self._open.values():
+            if connection.closed:
+                continue
+            waiting = connection.transport.get_write_buffer_size()
+            if waiting == 0 or waiting != connection.waiting:
+                connection.waiting, connection.waiting_since = waiting, now
+            elif now - connection.waiting_since >= self.limits.stalled:
+                connection.transport.abort()
+
     def close_idle(self) -> None:
         """Close all on which no request is being served; the others close after it."""
+        self.trust += 1
         for connection in self._open.values():
             connection.last_request = True
             if connection.busy == 0:
@@ -110,4 +133,4 @@ class Connections:
 
     def _full(self, peer: str) -> bool:
         theirs = self._shaking[peer] + sum(one.peer == peer for one in self._open.values())
-        return theirs >= self._limits.per_peer or len(self) >= self._limits.total
+        return theirs >= self.limits.per_peer or len(self) >= self.limits.total

@@ -17,6 +17,8 @@ log = structlog.get_logger(__name__)
 USER = web.RequestKey("user", User)
 """Who asks; every handler may rely on it."""
 
+_METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE", "CONNECT"})
+
 ObserveRequest = Callable[[str, str, int], None]
 """Told of each request: its route, method and status (499: the client went away)."""
 
@@ -40,11 +42,9 @@ class Gate:
             try:
                 response = await self._answer(request, handler)
                 status = response.status
-            except web.HTTPException as answer:
-                status = answer.status
-                raise
             finally:
-                self._observe(route_of(request) or "none", request.method, status)
+                method = request.method if request.method in _METHODS else "other"
+                self._observe(route_of(request) or "none", method, status)
         if connection is not None and connection.last_request:
             response.force_close()
         return response
@@ -52,10 +52,10 @@ class Gate:
     async def _answer(self, request: web.Request, handler: Handler) -> web.StreamResponse:
         try:
             return await self._refusal(request) or await handler(request)
-        except BridgeError as error:
+        except (web.HTTPException, BridgeError) as error:
             if request.writer.output_size > 0:
                 raise  # a second head in the middle of a stream helps nobody; aiohttp closes the connection
-            return plain(status_of(error), error.message)
+            return worded(error) if isinstance(error, web.HTTPException) else plain(status_of(error), error.message)
 
     async def _refusal(self, request: web.Request) -> web.Response | None:
         certificate = request.transport.get_extra_info("peercert") if request.transport is not None else None
@@ -92,6 +92,16 @@ def status_of(error: BridgeError) -> int:
             return 503
         case _:
             return 500
+
+
+def worded(answer: web.HTTPException) -> web.Response:
+    """What aiohttp would answer by itself, in the words of a kubelet (Go's mux and go-restful)."""
+    if answer.status == 404:
+        return plain(404, "404 page not found")
+    response = plain(answer.status, f"{answer.status}: {answer.reason}")
+    if (allow := answer.headers.get("Allow")) is not None:
+        response.headers["Allow"] = ", ".join(sorted(allow.split(",")))
+    return response
 
 
 def plain(status: int, text: str) -> web.Response:

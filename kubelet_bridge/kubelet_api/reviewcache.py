@@ -28,6 +28,14 @@ class ReviewCache(Generic[Answer]):
     def __len__(self) -> int:
         return len(self._kept)
 
+    def kept(self, key: Hashable) -> Answer | None:
+        """The answer that is kept and holds, or None; asks nobody."""
+        kept = self._kept.get(key)
+        if kept is None or self._clock() >= kept[1]:
+            return None
+        self._kept.move_to_end(key)
+        return kept[0]
+
     async def get(self, key: Hashable, ask: Callable[[], Awaitable[Answer]]) -> Answer:
         """The kept answer, else what ``ask`` says; what it raises goes to all who wait for it, and is not kept."""
         while True:

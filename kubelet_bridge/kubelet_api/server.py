@@ -119,7 +119,7 @@ class KubeletServer:
             raise RuntimeError("the server is not started")
         loop = asyncio.get_running_loop()
         async with asyncio.TaskGroup() as group:
-            group.create_task(every(30.0, self._prune), name="kubelet API: prune")
+            group.create_task(every(min(30.0, self._limits.stalled / 4), self._prune), name="kubelet API: prune")
             while True:
                 try:
                     connection, address = await loop.sock_accept(self._socket)
@@ -135,6 +135,7 @@ class KubeletServer:
 
     async def _prune(self) -> None:
         self._connections.prune()
+        self._connections.abort_stalled(asyncio.get_running_loop().time())
 
     async def _begin(self, connection: socket.socket, peer: str) -> None:
         """TLS, then a first request within its time; the rest is the HTTP protocol's."""
@@ -142,7 +143,8 @@ class KubeletServer:
         if server is None:
             raise RuntimeError("the server is not started")
         connection.setblocking(False)
-        connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        _tune(connection)
+        trust = self._connections.trust
         try:
             transport, _ = await asyncio.get_running_loop().connect_accepted_socket(
                 server, connection, ssl=self._tls(), ssl_handshake_timeout=self._limits.handshake,
@@ -156,9 +158,21 @@ class KubeletServer:
             self._connections.failed(peer)
             raise
         begun = self._connections.opened(transport, peer)
+        if trust != self._connections.trust:
+            transport.abort()  # its certificate may be of an authority that is not believed any more
+            return
         try:
             async with asyncio.timeout(self._limits.first_request):
                 await begun.spoken.wait()
         except TimeoutError:
             log.debug("no request came", peer=peer)
             transport.abort()
+
+
+def _tune(connection: socket.socket) -> None:
+    """Notice the dead as Go's servers do: a probe after 15 s of silence, nine of them."""
+    connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    connection.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+    connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, 15)
+    connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPINTVL, 15)
+    connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPCNT, 9)

@@ -67,6 +67,9 @@ class World:
             web.get("/test/whoami", whoami),
             web.get("/test/fails/{how}", fails),
             web.get("/test/slow", self.slow),
+            web.get("/test/large", self.large),
+            web.get("/test/flood", self.flood),
+            web.post("/test/body", body_length),
         ]
 
     async def slow(self, _request: web.Request) -> web.StreamResponse:
@@ -76,6 +79,19 @@ class World:
         finally:
             self.ended.set()
         return web.Response(text="done")
+
+    async def large(self, _request: web.Request) -> web.StreamResponse:
+        self.ended.set()
+        return web.Response(body=bytes(64 * 1024 * 1024))
+
+    async def flood(self, request: web.Request) -> web.StreamResponse:
+        response = web.StreamResponse()
+        await response.prepare(request)
+        try:
+            while True:
+                await response.write(bytes(65536))
+        finally:
+            self.ended.set()
 
     async def connections(self, number: int) -> None:
         """Wait until the server holds that many."""
@@ -117,6 +133,10 @@ async def scrape(_accept: str) -> tuple[bytes, str]:
 
 async def whoami(request: web.Request) -> web.StreamResponse:
     return web.json_response(msgspec.to_builtins(request[USER]))
+
+
+async def body_length(request: web.Request) -> web.StreamResponse:
+    return web.Response(text=str(len(await request.read())))
 
 
 async def fails(request: web.Request) -> web.StreamResponse:

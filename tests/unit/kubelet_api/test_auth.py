@@ -133,6 +133,16 @@ async def test_the_first_alternative_that_is_allowed_wins() -> None:
     ]  # fmt: skip
 
 
+async def test_what_is_known_to_be_allowed_asks_nobody_even_where_a_refusal_has_ended() -> None:
+    """``pods`` is denied for half a minute and ``proxy`` allowed for five: an outage in between shuts nobody out."""
+    access = Access(("b", "get", "proxy"))
+    authorizer = Authorizer(access)
+    assert await authorizer.allowed(User(name="b"), PODS[1:])
+    access.failure = ApiUnavailable(0, "Unreachable", "down")
+    assert await authorizer.allowed(User(name="b"), PODS)
+    assert access.asked == [("b", "get", "proxy")]
+
+
 async def test_same_name_with_other_groups_is_another_question() -> None:
     access = Access()
     authorizer = Authorizer(access)

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import socket
 from datetime import timedelta
 
 import aiohttp
@@ -9,6 +10,7 @@ import msgspec
 import pytest
 from cryptography.x509.oid import ExtendedKeyUsageOID
 
+from kubelet_bridge.kubelet_api.connections import Limits
 from kubelet_bridge.model.access import User
 from tests.support.authority import Authority
 from tests.support.kubelet_endpoint import FULL, NOTHING, STATS, Serving
@@ -109,6 +111,22 @@ async def test_a_new_authority_ends_the_trust_in_the_old(serving: Serving) -> No
         with pytest.raises(aiohttp.ClientError):
             async with old.get(world.url("/healthz")):
                 pass
+
+
+async def test_a_handshake_that_began_before_a_new_authority_comes_to_nothing(serving: Serving) -> None:
+    """It is judged by the former authority, and nobody would look again."""
+    async with serving(Limits(first_request=3600.0)) as world:
+        assert world.server is not None
+        begun = socket.create_connection(("127.0.0.1", world.port))
+        begun.setblocking(False)
+        await world.connections(1)
+        world.server.close_idle()
+        context = world.authority.client_context(world.certificate())
+        reader, writer = await asyncio.open_connection(sock=begun, ssl=context, server_hostname="127.0.0.1")
+        with contextlib.suppress(ConnectionError):
+            assert await reader.read() == b""
+        writer.close()
+        assert await world.get("/healthz", certificate=world.certificate()) == (200, "ok")
 
 
 async def test_a_request_that_is_being_served_survives_a_new_authority_and_is_the_last(serving: Serving) -> None:

@@ -40,6 +40,46 @@ async def test_a_client_that_says_nothing_is_cut_off(serving: Serving, sent: byt
             assert await reader.read() == b""
 
 
+async def test_a_later_request_may_not_come_by_drops(serving: Serving) -> None:
+    """Beginning a request does not stop the clock that ends idle connections."""
+    async with serving(Limits(idle=0.3)) as world, raw(world) as (reader, writer):
+        writer.write(f"GET /healthz HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {FULL}\r\n\r\n".encode())
+        assert b" 200 " in await reader.readline()
+        with contextlib.suppress(ConnectionError, ssl.SSLError):
+            while not reader.at_eof():
+                writer.write(b"G")
+                with contextlib.suppress(TimeoutError):
+                    async with asyncio.timeout(0.02):
+                        await reader.read(65536)
+
+
+@pytest.mark.parametrize("path", ["/test/large", "/test/flood"])
+async def test_a_client_that_never_reads_is_cut_off(serving: Serving, path: str) -> None:
+    """A whole answer and a stream: neither is kept for it for ever."""
+    async with serving(Limits(idle=0.2, stalled=0.2, handshake=1.0)) as world, raw(world) as (_, writer):
+        writer.transport.pause_reading()
+        writer.write(f"GET {path} HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {FULL}\r\n\r\n".encode())
+        await world.ended.wait()
+        await world.connections(0)
+        assert await world.get("/healthz", token=FULL) == (200, "ok")
+
+
+async def test_a_body_that_never_ends_does_not_hold_up_the_answer(serving: Serving) -> None:
+    async with serving() as world, raw(world) as (reader, writer):
+        head = f"POST /exec/ns/pod/c HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {FULL}\r\nContent-Length: 1000000\r\n"
+        writer.write(head.encode() + b"\r\nx")
+        assert b" 501 " in await reader.readline()
+
+
+async def test_a_large_body_is_refused_where_one_is_read(serving: Serving) -> None:
+    async with serving(Limits(body=1000)) as world, world.client() as session:
+        headers = {"Authorization": f"Bearer {FULL}"}
+        async with session.post(world.url("/test/body"), data=b"x" * 1001, headers=headers) as response:
+            assert (response.status, await response.text()) == (413, "413: Request Entity Too Large\n")
+        async with session.post(world.url("/test/body"), data=b"x" * 1000, headers=headers) as response:
+            assert (response.status, await response.text()) == (200, "1000")
+
+
 async def test_one_peer_may_not_take_all_connections(serving: Serving) -> None:
     async with serving(Limits(per_peer=3)) as world:
         held = [socket.create_connection(("127.0.0.1", world.port)) for _ in range(3)]

@@ -47,8 +47,8 @@ async def test_errors_are_plain_text(serving: Serving) -> None:
         assert await world.get("/test/fails/missing", token=FULL) == (404, "no such pod\n")
         assert await world.get("/test/fails/terminal", token=FULL) == (500, "cannot be\n")
         assert (await world.get("/test/fails/bug", token=FULL))[0] == 500
-        assert (await world.get("/nothing", token=FULL)) == (404, "404: Not Found")
-        assert (await world.ask("DELETE", "/pods", token=FULL))[0] == 405
+        assert (await world.get("/nothing", token=FULL)) == (404, "404 page not found\n")
+        assert (await world.ask("DELETE", "/pods", token=FULL)) == (405, "405: Method Not Allowed\n")
         status, text = await world.ask("POST", "/exec/ns/pod/c?command=ls", token=FULL)
         assert (status, text) == (501, "this version of kubelet-bridge has no exec (kubectl exec and cp) yet\n")
         assert await world.get("/pods") == (401, "Unauthorized\n")
