@@ -25,6 +25,7 @@ from kubelet_bridge.translate.volumes import serial, source_of
 from kubelet_bridge.translate.volumesources import FILE_SOURCES
 
 DEFAULT_GRACE = 30
+_SHELL = ("/bin/sh", "-l")
 _RUNTIMES = {
     Hosting.MACHINE: pb.RUNTIME_HOST,
     Hosting.SYSTEM: pb.RUNTIME_HOST,
@@ -66,6 +67,8 @@ def build(snapshot: Snapshot, config: BridgeConfig, *, host_ip: str = "") -> pb.
     _describe(manifest, pod, config)
     if intent.hosting is Hosting.MACHINE:
         manifest.containers.append(_machine(world, pod.spec.containers[0]))
+        manifest.ephemeral_containers.extend(_debuggers(world, mounts=False))
+        _give_shells(manifest)
     else:
         _fill(manifest, _contents(world), intent)
     manifest.ssh_keys.CopyFrom(_ssh_keys(pod, inputs))
@@ -85,14 +88,14 @@ def check(pod: Pod, inputs: Inputs, machine: VmSize) -> list[PodEvent]:
 class _Contents(msgspec.Struct, frozen=True):
     init_containers: list[Resolved]
     containers: list[Resolved]
-    ephemeral_containers: list[Resolved]
+    ephemeral_containers: list[pb.Container]
     volumes: list[pb.Volume]
     credentials: list[pb.PullCredential]
     notes: list[PodEvent]
 
 
 def _contents(world: World) -> _Contents:
-    """Containers and volumes. An ephemeral container that cannot be resolved is left out: the others run already."""
+    """Containers and volumes."""
     pod = world.pod
     volumes, absent = _volumes(world)
     if absent:
@@ -103,14 +106,13 @@ def _contents(world: World) -> _Contents:
     notes = [note for one in (*init, *main) for note in one.notes]
     if missing := [text for one in (*init, *main) for text in one.missing]:
         raise MissingInputs(missing, notes)
-    ephemeral = [resolve(world, one) for one in pod.spec.ephemeral_containers]
     logins = [
         pb.PullCredential(
             registry=one.registry, username=one.username, password=one.password, identity_token=one.identity_token
         )
         for one in pullsecrets.credentials(pod, world.inputs).credentials
     ]
-    return _Contents(init, main, [one for one in ephemeral if not one.missing], volumes, logins, notes)
+    return _Contents(init, main, _debuggers(world), volumes, logins, notes)
 
 
 def _volumes(world: World) -> tuple[list[pb.Volume], list[str]]:
@@ -156,13 +158,29 @@ def _machine(world: World, container: Container) -> pb.Container:
     return found.container
 
 
+def _debuggers(world: World, *, mounts: bool = True) -> list[pb.Container]:
+    """The ephemeral containers. One that cannot be resolved is left out: the others run already."""
+    bare: dict[str, Any] = {} if mounts else {"volume_mounts": [], "volume_devices": []}
+    wanted = [msgspec.structs.replace(one, **bare) for one in world.pod.spec.ephemeral_containers]
+    return [found.container for found in (resolve(world, one) for one in wanted) if not found.missing]
+
+
+def _give_shells(manifest: pb.PodManifest) -> None:
+    """``kubectl debug`` names an image and no command; where commands run on an OS, its image has a shell."""
+    for one in manifest.ephemeral_containers:
+        if not one.command and not one.args:
+            one.command.extend(_SHELL)
+
+
 def _fill(manifest: pb.PodManifest, contents: _Contents, intent: Intent) -> None:
     policy = manifest.restart_policy
     manifest.init_containers.extend(one.container for one in contents.init_containers)
     manifest.containers.extend(
         one.container for one in contents.containers if not is_over(intent.carried.get(one.container.name), policy)
     )
-    manifest.ephemeral_containers.extend(one.container for one in contents.ephemeral_containers)
+    manifest.ephemeral_containers.extend(contents.ephemeral_containers)
+    if manifest.runtime == pb.RUNTIME_HOST:
+        _give_shells(manifest)
     manifest.volumes.extend(contents.volumes)
     manifest.pull_credentials.extend(contents.credentials)
 

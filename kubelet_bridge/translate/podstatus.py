@@ -103,10 +103,17 @@ def _status(view: View, host_ip: str) -> PodStatus:
         conditions=conditions(sight(view.snapshot, pod), pod, phase, [*init, *main], view.now),
         container_statuses=main,
         init_container_statuses=init,
-        ephemeral_container_statuses=of_containers.ephemeral_statuses(view),
+        ephemeral_container_statuses=_ephemeral_statuses(view),
         observed_generation=max(pod.metadata.generation, pod.status.observed_generation),
         qos_class=pod.status.qos_class,
     )
+
+
+def _ephemeral_statuses(view: View) -> list[ContainerStatus]:
+    """They need an agent, and nothing else: one runs them beside what the machine itself is, too."""
+    if view.snapshot.guest is None and view.intent.hosting is Hosting.MACHINE:
+        return containerstatus.ephemeral_statuses(view)
+    return guestcontainers.ephemeral_statuses(view)
 
 
 def _never_took_it(view: View) -> bool:

@@ -167,9 +167,9 @@ REMARKS: tuple[Row, ...] = (
         of=MACHINE,
     ),
     note(
-        "spec.ephemeralContainers",
-        f"a debug container {_NO_AGENT}; the virtual machine is left alone",
-        of=MACHINE,
+        "spec.ephemeralContainers (the image)",
+        "a debug container is a command on the guest's OS, a shell when it names none; it needs the in-guest agent",
+        of=ON_AN_OS,
     ),
     note(
         "spec.shareProcessNamespace",

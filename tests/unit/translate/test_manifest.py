@@ -99,5 +99,21 @@ def test_an_ephemeral_container_that_lacks_something_does_not_stop_the_others() 
     assert [one.name for one in found.containers] == ["app"]
 
 
+@pytest.mark.parametrize("hosting", [Hosting.MACHINE, Hosting.SYSTEM])
+def test_on_an_os_an_ephemeral_container_is_a_command_there_and_a_shell_without_one(hosting: Hosting) -> None:
+    mount = {"name": "gone", "mountPath": "/c"}
+    of = pod({"ephemeralContainers": [
+        {"name": "shell", "image": "b", "volumeMounts": [mount] if hosting is Hosting.MACHINE else []},
+        {"name": "look", "image": "b", "command": ["ps"], "args": ["ax"]},
+    ]})  # fmt: skip
+    world = running(of)
+    assert world.intent is not None
+    found = build(msgspec.structs.replace(world, intent=msgspec.structs.replace(world.intent, hosting=hosting)), GUESTS)
+    assert found is not None
+    commands = [(one.name, list(one.command), list(one.args)) for one in found.ephemeral_containers]
+    assert commands == [("shell", ["/bin/sh", "-l"], []), ("look", ["ps"], ["ax"])]
+    assert not found.ephemeral_containers[0].mounts
+
+
 def test_credentials_are_not_in_what_is_printed_of_them() -> None:
     assert "secret" not in repr(Credential("r", "me", "secret", "secret-token"))
