@@ -3,7 +3,7 @@
 import asyncio
 import contextlib
 import ssl
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -47,6 +47,7 @@ class World:
     port: int = 0
     tls: Tls | None = None
     server: KubeletServer | None = None
+    more_routes: list[web.RouteDef] = field(default_factory=list)
 
     async def token(self, token: str) -> User | None:
         if self.down:
@@ -60,6 +61,7 @@ class World:
 
     def routes(self) -> list[web.RouteDef]:
         return [
+            *self.more_routes,
             *health.routes("/healthz", {"ping": lambda: None, "syncloop": lambda: self.unhealthy}),
             *pods.routes(lambda: self.assigned, lambda: self.assigned[:1]),
             *exposition.routes("/metrics", scrape),
@@ -157,8 +159,10 @@ Serving = Callable[..., contextlib.AbstractAsyncContextManager[World]]
 @pytest.fixture
 def serving(tmp_path: Path) -> Serving:
     @asynccontextmanager
-    async def serve(limits: Limits | None = None, *, with_ca: bool = True) -> AsyncIterator[World]:
-        world = World(tmp_path)
+    async def serve(
+        limits: Limits | None = None, *, with_ca: bool = True, routes: Sequence[web.RouteDef] = ()
+    ) -> AsyncIterator[World]:
+        world = World(tmp_path, more_routes=list(routes))
         certificate = FileCertificate(KeyPair(*world.authority.serving(tmp_path)), look_again=0.01)
 
         async def ca() -> bytes:

@@ -1,0 +1,169 @@
+"""Clients of exec and attach that go away, say nothing, say too much or nonsense, or come by the hundred."""
+
+import asyncio
+import os
+from pathlib import Path
+
+import aiohttp
+import pytest
+
+from kubelet_bridge.kubelet_api.ports import Ended
+from kubelet_bridge.kubelet_api.remotecommand.session import Times
+from tests.support.channels import HEADERS, OUT, V5, Client, Served, opened, vanish
+from tests.support.guests import running, soon
+from tests.support.kubelet_endpoint import FULL, World
+from tests.support.workloads import ScriptedProcess, ScriptedWorkload, exits, sleeps
+
+
+@pytest.mark.parametrize("how", ["close", "vanish"])
+async def test_a_client_that_goes_away_ends_the_process(served: Served, workload: ScriptedWorkload, how: str) -> None:
+    workload.script = sleeps
+    async with served() as world:
+        async with opened(world, f"/exec/ns/pod/app?command=a&input=1&{OUT}") as client:
+            assert await client.hear() == (1, b"")
+            await soon(lambda: workload.running == 1, "a process")
+            if how == "vanish":
+                vanish(client)
+        await soon(lambda: workload.running == 0, "the process has ended")
+
+
+async def test_a_client_that_reads_nothing_holds_up_only_its_process(
+    served: Served, workload: ScriptedWorkload
+) -> None:
+    said = 0
+
+    async def floods(process: ScriptedProcess, _command: list[str]) -> Ended:
+        nonlocal said
+        while True:
+            await process.say(b"x" * 32768)
+            said += 1
+
+    workload.script = floods
+    async with served() as world, opened(world, f"/exec/ns/pod/app?command=yes&{OUT}"):
+        before = -1
+        while said != before:  # until all that lies between is full
+            before = said
+            await asyncio.sleep(0.3)
+        assert said * 32768 < 64_000_000
+        assert await world.get("/healthz", token=FULL) == (200, "ok")
+    await soon(lambda: workload.running == 0, "the process has ended")
+
+
+async def test_a_process_that_takes_nothing_holds_up_only_its_client(
+    served: Served, workload: ScriptedWorkload
+) -> None:
+    workload.script = sleeps
+    sent = 0
+
+    async def send(client: Client) -> None:
+        nonlocal sent
+        while True:
+            await client.say(0, b"x" * 65536)
+            sent += 1
+
+    async with served(Times(heartbeat=0.05)) as world:
+        async with opened(world, f"/exec/ns/pod/app?command=a&input=1&{OUT}") as client, running(send(client)):
+            before = -1
+            while sent != before:
+                before = sent
+                await asyncio.sleep(0.3)
+            assert sent * 65536 < 64_000_000
+            assert await world.get("/healthz", token=FULL) == (200, "ok")
+            vanish(client)  # which only somebody who writes can notice: nothing is read of it
+        await soon(lambda: workload.running == 0, "the process has ended")
+
+
+async def test_pings_are_answered_and_sent(served: Served) -> None:
+    async with (
+        served(Times(heartbeat=0.05)) as world,
+        opened(world, "/exec/ns/pod/app?command=a&input=1&output=1", autoping=False) as client,
+    ):
+        await client.socket.ping(b"are you there")
+        seen: list[tuple[aiohttp.WSMsgType, bytes]] = []
+        while len({kind for kind, _ in seen} & {aiohttp.WSMsgType.PING, aiohttp.WSMsgType.PONG}) < 2:
+            message = await client.socket.receive()
+            seen.append((message.type, bytes(message.data)))
+        assert (aiohttp.WSMsgType.PONG, b"are you there") in seen
+        await client.say(0, b"and still it works")
+        while (await client.socket.receive()).data != b"\x01and still it works":
+            pass
+
+
+async def test_a_client_that_cannot_get_an_answer_gets_a_pong_all_the_same(
+    served: Served, workload: ScriptedWorkload
+) -> None:
+    workload.script = sleeps
+    async with (
+        served(Times(heartbeat=0.05)) as world,
+        opened(world, "/exec/ns/pod/app?command=a&input=1&output=1", autoping=False) as client,
+    ):
+        for _ in range(10):
+            await client.say(0, b"x")
+        while (await client.socket.receive()).type is not aiohttp.WSMsgType.PONG:
+            pass
+        vanish(client)  # its close would wait behind the input
+
+
+async def test_a_session_without_a_byte_is_ended(served: Served, workload: ScriptedWorkload) -> None:
+    workload.script = sleeps
+    async with (
+        served(Times(idle=0.3, heartbeat=0.05)) as world,
+        opened(world, f"/exec/ns/pod/app?command=a&{OUT}") as client,
+    ):
+        told = await client.all()
+    assert "nothing was sent or received for 0.3 seconds" in told.status["message"]
+    assert (told.close, workload.running) == (1000, 0)
+
+
+@pytest.mark.parametrize("garbage", [b"\xff", b"\xff\x07", b"\xff\x00\x00"])
+async def test_a_close_that_makes_no_sense_ends_it(served: Served, workload: ScriptedWorkload, garbage: bytes) -> None:
+    async with served() as world, opened(world, f"/exec/ns/pod/app?command=a&input=1&{OUT}") as client:
+        await client.socket.send_bytes(garbage)
+        assert (await client.all()).close == 1002
+    await soon(lambda: workload.running == 0, "the process has ended")
+
+
+async def test_garbage_on_other_channels_means_nothing(served: Served, workload: ScriptedWorkload) -> None:
+    async with served() as world, opened(world, f"/exec/ns/pod/app?command=a&input=1&{OUT}") as client:
+        await client.socket.send_bytes(b"")
+        for channel in (1, 2, 3, 5, 200, 254):
+            await client.say(channel, os.urandom(100))
+        for _ in range(5000):
+            await client.say(4, b'{"Width":80,"Height":24}')
+        await client.say(4, b"}{")
+        await client.socket.send_str("\x00text is bytes, too")
+        await client.end_input()
+        told = await client.all()
+    assert told.out == b"text is bytes, too"
+
+
+async def test_a_giant_message_ends_it(served: Served, workload: ScriptedWorkload) -> None:
+    async with served() as world, opened(world, f"/exec/ns/pod/app?command=a&input=1&{OUT}") as client:
+        await client.say(0, b"x" * (33 * 1024 * 1024))
+        told = await client.all()
+    assert told.close in (1006, 1009)  # the rest of the message may meet a closed connection
+    assert (told.out, told.error) == (b"", b"")
+    await soon(lambda: workload.running == 0, "the process has ended")
+
+
+async def test_many_execs_leave_nothing_behind(served: Served, workload: ScriptedWorkload) -> None:
+    workload.script = exits
+
+    async def one(world: World, session: aiohttp.ClientSession) -> None:
+        url = world.url(f"/exec/ns/pod/app?command=7&{OUT}")
+        async with session.ws_connect(url, protocols=(V5,), headers=HEADERS) as socket:
+            told = await Client(socket, V5).all()
+        assert (told.out, told.status["reason"], told.close) == (b"out", "NonZeroExitCode", 1000)
+
+    async with served() as world, world.client() as session:
+        await one(world, session)
+        tasks, files = len(asyncio.all_tasks()), len(list(Path("/proc/self/fd").iterdir()))
+        for _ in range(1000):
+            await one(world, session)
+        async with asyncio.TaskGroup() as group:
+            for _ in range(100):
+                group.create_task(one(world, session))
+        assert workload.running == 0
+        assert len(workload.processes) == 1101
+        await soon(lambda: len(asyncio.all_tasks()) <= tasks, "no task is left")
+        await soon(lambda: len(list(Path("/proc/self/fd").iterdir())) <= files, "no file is left open")
