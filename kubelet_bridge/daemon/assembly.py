@@ -105,7 +105,9 @@ class Assembly:
             settings, self.client, self.database, lambda: len(self.view.vms), ip, lambda: self.guestside.trouble
         )
         self.tls = serving.tls(settings, self.client, self.nodeside.addresses)
-        self.server = serving.kubelet_server(settings, self.client, self.view, metrics, self.tls, self._checks())
+        self.server = serving.kubelet_server(
+            settings, self.client, self.view, metrics, self.tls, self._checks(), self.nodeside.maximum_pods
+        )
         self.admin = serving.admin_server(settings, metrics, {"node": self._not_ready})
         api = NodeObjects(self.client, settings.node_name)
         self.registration = Registration(

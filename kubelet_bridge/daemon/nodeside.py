@@ -117,6 +117,10 @@ class NodeSide:
         """By what clients reach us: our addresses and the Node's name."""
         return [*(one.address for one in self.facts.addresses), self._settings.node_name]
 
+    def maximum_pods(self) -> int:
+        """How many Pods the Node takes, as its capacity says."""
+        return int(Quantity.parse(self._offered().capacity["pods"]).value)
+
     def _offered(self) -> nodestatus.Resources:
         settings = self._settings
         return nodestatus.resources(

@@ -7,11 +7,12 @@ from pathlib import Path
 import msgspec
 
 from kubelet_bridge.aio import files
+from kubelet_bridge.daemon.kubeletconfig import configuration
 from kubelet_bridge.kube.certificates import ServingSigner, client_authority
 from kubelet_bridge.kube.client import Client
 from kubelet_bridge.kube.reviews import Reviews
 from kubelet_bridge.kube.view import NodeView
-from kubelet_bridge.kubelet_api import exposition, health, pods, unavailable
+from kubelet_bridge.kubelet_api import configz, disabled, exposition, health, pods, unavailable
 from kubelet_bridge.kubelet_api.admin import AdminServer
 from kubelet_bridge.kubelet_api.auth import Authenticator, Authorizer
 from kubelet_bridge.kubelet_api.certificates import FileCertificate, KeyPair, SelfSignedCertificate, ServingCertificate
@@ -48,8 +49,9 @@ def tls(settings: Settings, client: Client, addresses: Callable[[], Iterable[str
 
 
 def kubelet_server(
-    settings: Settings, client: Client, view: NodeView, metrics: Metrics, secure: Tls, checks: Mapping[str, Check]
-) -> KubeletServer:
+    settings: Settings, client: Client, view: NodeView, metrics: Metrics, secure: Tls, checks: Mapping[str, Check],
+    maximum_pods: Callable[[], int],
+) -> KubeletServer:  # fmt: skip
     """The kubelet API."""
     reviews = Reviews(client, settings.node_name)
     host, port = address("listen", settings.listen)
@@ -57,7 +59,9 @@ def kubelet_server(
         host, port, tls=secure.current,
         routes=[
             *health.routes("/healthz", checks), *pods.routes(lambda: assigned(view), lambda: running(view)),
-            *exposition.routes("/metrics", metrics.scrape), *unavailable.routes(),
+            *exposition.routes("/metrics", metrics.scrape),
+            *configz.routes(lambda: configuration(settings, port=server.port, pods=maximum_pods())),
+            *disabled.routes(), *unavailable.routes(),
         ],
         authenticator=Authenticator(reviews.token), authorizer=Authorizer(reviews.access),
         observe=metrics.observe_served, observe_session=metrics.observe_session,

@@ -26,9 +26,16 @@ SUBRESOURCES: dict[str, tuple[str, ...]] = {
 ACTS = frozenset({"/exec", "/attach", "/portForward", "/run"})
 """First segments whose every method is a ``create``."""
 
+VM_ACTS = frozenset({"console", "vnc"})
+"""Last segments under ``/vms`` whose every method is a ``create``; to read there is ``get nodes/proxy``."""
+
 
 def attributes(method: str, path: str) -> list[Attributes]:
     """The alternatives, in the order to try them; never empty. ``path`` is the route's, not what the client spelled."""
     segment = "/" + path.lstrip("/").partition("/")[0]
-    verb = "create" if segment in ACTS else _VERBS.get(method.upper(), method.lower())
+    verb = "create" if _reaches_in(segment, path) else _VERBS.get(method.upper(), method.lower())
     return [Attributes(verb, subresource) for subresource in SUBRESOURCES.get(segment, ("proxy",))]
+
+
+def _reaches_in(segment: str, path: str) -> bool:
+    return segment in ACTS or (segment == "/vms" and path.rstrip("/").rpartition("/")[2] in VM_ACTS)

@@ -96,9 +96,8 @@ def status_of(error: BridgeError) -> int:
 
 def worded(answer: web.HTTPException) -> web.Response:
     """What aiohttp would answer by itself, in the words of a kubelet (Go's mux and go-restful)."""
-    if answer.status == 404:
-        return plain(404, "404 page not found")
-    response = plain(answer.status, f"{answer.status}: {answer.reason}")
+    text = answer.text or ""
+    response = plain(answer.status, "404 page not found" if text == "404: Not Found" else text)
     if (allow := answer.headers.get("Allow")) is not None:
         response.headers["Allow"] = ", ".join(sorted(allow.split(",")))
     return response

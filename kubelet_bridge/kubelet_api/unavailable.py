@@ -17,12 +17,10 @@ NOT_YET: dict[str, tuple[tuple[str, ...], str]] = {
     "/portForward/{namespace}/{pod}/{uid}": (_BOTH, "port forwarding (kubectl port-forward)"),
     "/run/{namespace}/{pod}/{container}": (("POST",), "run"),
     "/run/{namespace}/{pod}/{uid}/{container}": (("POST",), "run"),
-    "/checkpoint/{namespace}/{pod}/{container}": (("POST",), "checkpoints"),
     "/stats/summary": (_BOTH, "the stats summary"),
     "/metrics/resource": (("GET",), "resource metrics (kubectl top)"),
     "/metrics/cadvisor": (("GET",), "cAdvisor metrics"),
     "/metrics/probes": (("GET",), "probe metrics"),
-    "/configz": (("GET",), "configz"),
 }
 """Route → methods, and what is missing in words a user knows."""
 

@@ -14,8 +14,8 @@ import pytest
 from aiohttp import web
 
 from kubelet_bridge.errors import ApiUnavailable, NotFound, Terminal
-from kubelet_bridge.kubelet_api import exposition, health, pods, unavailable
-from kubelet_bridge.kubelet_api.auth import Authenticator, Authorizer
+from kubelet_bridge.kubelet_api import configz, disabled, exposition, health, pods, unavailable
+from kubelet_bridge.kubelet_api.auth import AccessReviewer, Authenticator, Authorizer, TokenReviewer
 from kubelet_bridge.kubelet_api.certificates import FileCertificate, KeyPair
 from kubelet_bridge.kubelet_api.clientca import ClientCa
 from kubelet_bridge.kubelet_api.connections import Limits
@@ -65,6 +65,8 @@ class World:
             *health.routes("/healthz", {"ping": lambda: None, "syncloop": lambda: self.unhealthy}),
             *pods.routes(lambda: self.assigned, lambda: self.assigned[:1]),
             *exposition.routes("/metrics", scrape),
+            *configz.routes(lambda: {"port": self.port}),
+            *disabled.routes(),
             *unavailable.routes(),
             web.get("/test/whoami", whoami),
             web.get("/test/fails/{how}", fails),
@@ -160,8 +162,10 @@ Serving = Callable[..., contextlib.AbstractAsyncContextManager[World]]
 def serving(tmp_path: Path) -> Serving:
     @asynccontextmanager
     async def serve(
-        limits: Limits | None = None, *, with_ca: bool = True, routes: Sequence[web.RouteDef] = ()
-    ) -> AsyncIterator[World]:
+        limits: Limits | None = None, *, with_ca: bool = True, routes: Sequence[web.RouteDef] = (),
+        only: list[web.RouteDef] | None = None, token: TokenReviewer | None = None,
+        access: AccessReviewer | None = None,
+    ) -> AsyncIterator[World]:  # fmt: skip
         world = World(tmp_path, more_routes=list(routes))
         certificate = FileCertificate(KeyPair(*world.authority.serving(tmp_path)), look_again=0.01)
 
@@ -170,8 +174,8 @@ def serving(tmp_path: Path) -> Serving:
 
         world.tls = Tls(certificate, ClientCa(ca, interval=0.01) if with_ca else None)
         world.server = KubeletServer(
-            "127.0.0.1", 0, tls=world.tls.current, routes=world.routes(),
-            authenticator=Authenticator(world.token), authorizer=Authorizer(world.access),
+            "127.0.0.1", 0, tls=world.tls.current, routes=world.routes() if only is None else only,
+            authenticator=Authenticator(token or world.token), authorizer=Authorizer(access or world.access),
             observe=lambda *what: world.seen.append(what), limits=limits, grace=0.2,
         )  # fmt: skip
         world.tls.on_new_authority(world.server.close_idle)

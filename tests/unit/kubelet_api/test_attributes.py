@@ -32,6 +32,11 @@ def asked(method: str, path: str) -> list[str]:
         ("DELETE", "/anything", ["delete proxy"]),
         ("GET", "/", ["get proxy"]),
         ("GET", "/vms", ["get proxy"]),
+        ("GET", "/vms/{id}", ["get proxy"]),
+        ("GET", "/vms/{id}/history", ["get proxy"]),
+        ("GET", "/vms/by-name/{namespace}/{name}/guest", ["get proxy"]),
+        ("GET", "/console", ["get proxy"]),
+        ("GET", "/pods/vnc", ["get pods", "get proxy"]),
         ("HEAD", "/pods", ["head pods", "head proxy"]),
     ],
 )
@@ -41,8 +46,12 @@ def test_as_a_kubelet_asks(method: str, path: str, expected: list[str]) -> None:
 
 @pytest.mark.parametrize("method", ["GET", "POST", "PUT", "HEAD", "OPTIONS"])
 @pytest.mark.parametrize(
-    "path", ["/exec/ns/pod/c", "/attach/ns/pod/uid/c", "/portForward/ns/pod", "/run/ns/pod/c", "/exec"]
-)
+    "path",
+    [
+        "/exec/ns/pod/c", "/attach/ns/pod/uid/c", "/portForward/ns/pod", "/run/ns/pod/c", "/exec",
+        "/vms/{id}/console", "/vms/{id}/vnc/", "/vms/by-name/{namespace}/{name}/vnc",
+    ],
+)  # fmt: skip
 def test_what_reaches_into_a_container_is_a_create_whatever_the_method(method: str, path: str) -> None:
     assert asked(method, path) == ["create proxy"]
 

@@ -7,7 +7,7 @@ import pytest
 from kubelet_bridge.errors import SettingsError
 from kubelet_bridge.kubelet_api import exposition, health
 from kubelet_bridge.kubelet_api.admin import AdminServer
-from tests.support.kubelet_endpoint import FULL, NOTHING, Serving, scrape
+from tests.support.kubelet_endpoint import FULL, NOTHING, Serving, raw, scrape
 
 
 async def test_pod_lists_carry_the_bytes_they_were_given(serving: Serving) -> None:
@@ -22,6 +22,55 @@ async def test_pod_lists_carry_the_bytes_they_were_given(serving: Serving) -> No
         world.assigned.clear()
         _, running = await world.get("/runningpods/", token=FULL)
         assert msgspec.json.decode(running)["items"] == []
+
+
+async def test_what_is_not_served_is_said_in_a_kubelets_words(serving: Serving) -> None:
+    async with serving() as world:
+        for method, path in (("GET", "/logs/"), ("GET", "/logs/messages"), ("POST", "/logs")):
+            assert await world.ask(method, path, token=FULL) == (405, "logs endpoint is disabled.\n")
+        assert await world.ask("POST", "/checkpoint/ns/pod/c", token=FULL) == (
+            404, "checkpointing of ns/pod/c failed (a container in a virtual machine has no checkpoints)\n",
+        )  # fmt: skip
+        status, body = await world.get("/configz", token=FULL)
+        assert (status, msgspec.json.decode(body)) == (200, {"kubeletconfig": {"port": world.port}})
+
+
+@pytest.mark.parametrize("method", ["HEAD", "OPTIONS", "TRACE", "PUT", "DELETE", "PATCH", "POST"])
+async def test_a_method_that_a_path_does_not_have_is_told_those_it_has(serving: Serving, method: str) -> None:
+    async with serving() as world, world.client() as session:
+        headers = {"Authorization": f"Bearer {FULL}"}
+        async with session.request(method, world.url("/pods"), headers=headers) as response:
+            assert (response.status, response.headers["Allow"]) == (405, "GET")
+            assert await response.text() == ("" if method == "HEAD" else "405: Method Not Allowed\n")
+        async with session.request(method, world.url("/exec/ns/pod/c"), headers=headers) as response:
+            assert response.status == (501 if method == "POST" else 405)
+            assert response.headers.get("Allow", "GET,POST").replace(" ", "") == "GET,POST"
+
+
+@pytest.mark.parametrize(
+    ("request_line", "status"),
+    [
+        ("GET https://elsewhere.example/healthz HTTP/1.1", 200),
+        ("GET https://elsewhere.example/exec/ns/pod/c HTTP/1.1", 501),
+        ("GET /healthz HTTP/1.0", 200),
+        ("OPTIONS * HTTP/1.1", 404),
+        ("CONNECT 127.0.0.1:22 HTTP/1.1", 404),
+        ("GET //127.0.0.1/healthz HTTP/1.1", 404),
+        ("GET /healthz HTTP/3.7", 400),
+        ("GET healthz HTTP/1.1", 400),
+        ("GET /healthz\x00 HTTP/1.1", 400),
+        ("BREW /healthz HTTP/1.1", 400),
+    ],
+)  # fmt: skip
+async def test_request_lines_that_no_client_of_ours_sends(serving: Serving, request_line: str, status: int) -> None:
+    """Served as what they name, or refused; never an error of ours, and never without asking who it is."""
+    async with serving() as world:
+        for token, expected in ((FULL, status), ("invented", 400 if status == 400 else 401)):
+            async with raw(world) as (reader, writer):
+                head = f"{request_line}\r\nHost: x\r\nAuthorization: Bearer {token}\r\nConnection: close\r\n\r\n"
+                writer.write(head.encode())
+                line = await reader.readline()
+                assert int(line.split()[1]) == expected, (token, line)
 
 
 async def test_health_names_what_fails(serving: Serving) -> None:
