@@ -53,6 +53,8 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
         tls_key_file: its key.
         client_ca_file: CA of callers' client certificates; empty: the cluster's, from its ConfigMap.
         request_certificate: whether to request the serving certificate from the cluster.
+        streaming_idle_seconds: when an exec, attach or port-forward without a byte in either direction is ended.
+        stream_creation_seconds: how long its client may take to open the streams that belong together.
         guest_listen: ``ADDRESS:PORT`` that the agents in guests dial; empty: guests get no agent.
         guest_files_listen: ``ADDRESS:PORT`` from which guests fetch the agent's file.
         guest_address: ``HOST:PORT`` by which guests reach ``guest_listen``; empty: its port on the Node's address.
@@ -95,6 +97,8 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
     tls_key_file: str = ""
     client_ca_file: str = ""
     request_certificate: bool = True
+    streaming_idle_seconds: float = 4 * 3600.0
+    stream_creation_seconds: float = 30.0
     guest_listen: str = "0.0.0.0:10251"
     guest_files_listen: str = "0.0.0.0:10252"
     guest_address: str = ""

@@ -52,6 +52,24 @@ async def close(name: str, closing: Coroutine[Any, Any, object], *, limit: float
     raise cancelled
 
 
+async def cancel(task: asyncio.Task[Any]) -> None:
+    """Cancel ``task`` and wait until it has ended, also when the caller is cancelled meanwhile: that comes afterwards.
+
+    What ``task`` raises is raised again; its being cancelled is what was wanted.
+    """
+    task.cancel()
+    cancelled: asyncio.CancelledError | None = None
+    while not task.done():
+        try:
+            await asyncio.wait({task})
+        except asyncio.CancelledError as error:
+            cancelled = error
+    if cancelled is not None:
+        raise cancelled
+    if not task.cancelled():
+        task.result()
+
+
 async def every(
     interval: float,
     act: Callable[[], Awaitable[object]],
