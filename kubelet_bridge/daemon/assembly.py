@@ -23,6 +23,7 @@ from kubelet_bridge.daemon import serving
 from kubelet_bridge.daemon.guestside import GuestSide
 from kubelet_bridge.daemon.nodeside import NodeSide, node_ip
 from kubelet_bridge.daemon.recovery import recover
+from kubelet_bridge.daemon.usage import Capacity, NodeMeter, capacity
 from kubelet_bridge.errors import SettingsError, Transient
 from kubelet_bridge.kube import credentials
 from kubelet_bridge.kube.bytestream import ByteStream, ByteStreams
@@ -34,6 +35,7 @@ from kubelet_bridge.kube.view import NodeView
 from kubelet_bridge.kube.warnings import WarningCopier
 from kubelet_bridge.kube.watch import EventKind
 from kubelet_bridge.kubelet_api.health import Check
+from kubelet_bridge.model.core import Node
 from kubelet_bridge.model.kubevirt import VirtualMachine
 from kubelet_bridge.model.meta import PodKey
 from kubelet_bridge.model.quantity import InvalidQuantity, Quantity
@@ -98,16 +100,23 @@ class Assembly:
             dropped=lambda: metrics.events_posted.labels("dropped").inc(),
         )  # fmt: skip
         self.warnings = WarningCopier(self.client, self.view, self.events.record, since=utc_now())
+        self.own_node = Informer(self.client, NODES, field_selector=f"metadata.name={settings.node_name}")
+        self.meter = NodeMeter(
+            settings.node_name, Path(settings.state_dir), pods=self.view.pods.all, alive=self._alive,
+            capacity=self._capacity,
+        )  # fmt: skip
         self.guestside = GuestSide(
-            settings, self.client, self.database, metrics, ip, changed=self._poke, call=self._call
-        )
+            settings, self.client, self.database, metrics, ip, changed=self._poke, call=self._call,
+            record_usage=self.meter.record,
+        )  # fmt: skip
         self.nodeside = NodeSide(
             settings, self.client, self.database, lambda: len(self.view.vms), ip, lambda: self.guestside.trouble
         )
         self.tls = serving.tls(settings, self.client, self.nodeside.addresses)
         self.server = serving.kubelet_server(
-            settings, self.client, self.view, metrics, self.tls, self._checks(), self.nodeside.maximum_pods
-        )
+            settings, self.client, self.view, metrics, self.tls, self._checks(), self.nodeside.maximum_pods,
+            self.meter.freeze,
+        )  # fmt: skip
         self.admin = serving.admin_server(settings, metrics, {"node": self._not_ready})
         api = NodeObjects(self.client, settings.node_name)
         self.registration = Registration(
@@ -117,7 +126,6 @@ class Assembly:
         self.lease = NodeLease(
             api, settings.node_name, node_uid=lambda: self.registration.uid, interval=settings.lease_seconds
         )
-        self.own_node = Informer(self.client, NODES, field_selector=f"metadata.name={settings.node_name}")
         self.store: IntentStore | None = None
         self.loop: SyncLoop | None = None
         self.config: BridgeConfig | None = None
@@ -129,6 +137,7 @@ class Assembly:
             Part(name="API client", open=lambda: self.client),
             Part(name="byte streams", open=lambda: self.streams),
             Part(name="intent store", open=lambda: self.database, run=self.database.run),
+            Part(name="usage", open=lambda: self.meter, run=self.meter.run),
             Part(name="TLS", open=lambda: self.tls, run=self.tls.run),
             Part(name="kubelet API", open=lambda: self.server, run=self.server.run),
             Part(name="admin port", open=lambda: self.admin),
@@ -187,6 +196,17 @@ class Assembly:
             self.view, store, self.events, status, config, clock=utc_now, guests=guests,
             workers=self.settings.workers, resync=self.settings.resync_seconds, observe_sync=self._synced,
         )  # fmt: skip
+
+    def _alive(self) -> set[str] | None:
+        """Uids of the Pods that there are, and of those whose VMs are still taken down."""
+        if self.store is None:
+            return None
+        promised = {one.pod_uid or one.uid for one in self.store.live()}
+        return promised | {one.head.uid for one in self.view.pods.all()}
+
+    def _capacity(self) -> Capacity:
+        found = self.own_node.get(None, self.settings.node_name)
+        return capacity(msgspec.json.decode(found.raw, type=Node)) if found is not None else Capacity()
 
     def _poke(self) -> None:
         self.registration.poke()

@@ -23,7 +23,7 @@ from kubelet_bridge.guest.caller import ByteStream, GuestCaller
 from kubelet_bridge.guest.files import FileServer
 from kubelet_bridge.guest.limits import SessionLimits
 from kubelet_bridge.guest.logs import LogStore
-from kubelet_bridge.guest.ports import Enqueue, ManifestSource, RecordEvent
+from kubelet_bridge.guest.ports import Enqueue, ManifestSource, RecordEvent, RecordUsage
 from kubelet_bridge.guest.registry import GuestRegistry
 from kubelet_bridge.guest.server import GuestServer
 from kubelet_bridge.guest.session import Parts
@@ -69,11 +69,12 @@ class GuestSide:
     def __init__(
         self, settings: Settings, client: Client, database: Database, metrics: Metrics, ip: str,
         changed: Callable[[], None] = lambda: None, call: Call | None = None,
+        record_usage: RecordUsage = lambda _key, _sample: None,
     ) -> None:  # fmt: skip
         """``changed`` is called when ``trouble`` has; ``call`` connects to a Pod's guest on a vsock port."""
         self.trouble: Trouble | None = None
         self._settings, self._client, self._database, self._ip = settings, client, database, ip
-        self._changed, self._call = changed, call
+        self._changed, self._call, self._record_usage = changed, call, record_usage
         self._counters = _Counters(metrics)
         self.logs = LogStore(Path(settings.state_dir) / "logs")
         self._authority: Authority | None = None
@@ -100,7 +101,7 @@ class GuestSide:
             return None
         parts = Parts(
             limits=SessionLimits(), logs=self.logs, manifest=manifest, record_event=record, counters=self._counters,
-            clock=time.monotonic, now=lambda: datetime.now(UTC),
+            record_usage=self._record_usage, clock=time.monotonic, now=lambda: datetime.now(UTC),
         )  # fmt: skip
         self._served = served
         self._registry = GuestRegistry(await GuestStore.load(self._database), parts, enqueue=enqueue)

@@ -20,6 +20,8 @@ from kubelet_bridge.kubelet_api.clientca import ClientCa
 from kubelet_bridge.kubelet_api.health import Check
 from kubelet_bridge.kubelet_api.server import KubeletServer
 from kubelet_bridge.kubelet_api.signing import SignedCertificate
+from kubelet_bridge.kubelet_api.stats import routes as stats
+from kubelet_bridge.kubelet_api.stats.routes import Freeze
 from kubelet_bridge.kubelet_api.tls import Tls
 from kubelet_bridge.settings import Settings, address
 from kubelet_bridge.telemetry.metrics import Metrics
@@ -50,7 +52,7 @@ def tls(settings: Settings, client: Client, addresses: Callable[[], Iterable[str
 
 def kubelet_server(
     settings: Settings, client: Client, view: NodeView, metrics: Metrics, secure: Tls, checks: Mapping[str, Check],
-    maximum_pods: Callable[[], int],
+    maximum_pods: Callable[[], int], usage: Freeze,
 ) -> KubeletServer:  # fmt: skip
     """The kubelet API."""
     reviews = Reviews(client, settings.node_name)
@@ -59,7 +61,7 @@ def kubelet_server(
         host, port, tls=secure.current,
         routes=[
             *health.routes("/healthz", checks), *pods.routes(lambda: assigned(view), lambda: running(view)),
-            *exposition.routes("/metrics", metrics.scrape),
+            *exposition.routes("/metrics", metrics.scrape), *stats.routes(usage, checks),
             *configz.routes(lambda: configuration(settings, port=server.port, pods=maximum_pods())),
             *disabled.routes(), *unavailable.routes(),
         ],

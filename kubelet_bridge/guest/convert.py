@@ -14,6 +14,7 @@ from kubelet_bridge.model.guest import (
     GuestTermination,
 )
 from kubelet_bridge.model.snapshot import EventType, PodEvent
+from kubelet_bridge.model.usage import ContainerSample, FilesystemSample, InterfaceSample, Sample, Source, Usage
 
 MAX_CONTAINERS = 64
 MESSAGE_LENGTH = 4096
@@ -25,6 +26,7 @@ _REASON_LENGTH = 128
 _MAX_ITEMS = 64
 _LOOKED_AT = 4 * MAX_CONTAINERS
 """Of a list that a guest sent: a million containers must not take longer than a few."""
+_MOST = 2**60
 _LATEST = int(datetime(9999, 1, 1, tzinfo=UTC).timestamp()) * 10**9
 _REASON = re.compile(r"[A-Z][A-Za-z0-9]{0,127}")
 _CONTAINER = re.compile(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?")
@@ -167,16 +169,51 @@ def event(message: pb.GuestEvent) -> PodEvent | None:
     return PodEvent(kind, message.reason, clip(message.message, length), path)
 
 
-def sample(message: pb.MetricsSample) -> pb.MetricsSample:
-    """A copy that is no larger than it has to be: fields that we do not know are kept by protobuf, and are not here."""
-    kept = pb.MetricsSample(time=message.time, guest=message.guest)
-    kept.containers.extend(one for one in message.containers[:MAX_CONTAINERS] if is_container_name(one.name))
-    kept.filesystems.extend(message.filesystems[:_MAX_ITEMS])
-    kept.interfaces.extend(message.interfaces[:_MAX_ITEMS])
-    for filesystem in kept.filesystems:
-        filesystem.device, filesystem.type = clip(filesystem.device), clip(filesystem.type, 32)
-        filesystem.mount_point = clip(filesystem.mount_point)
-    for interface in kept.interfaces:
-        interface.name = clip(interface.name, 64)
-    kept.DiscardUnknownFields()
-    return kept
+def sample(message: pb.MetricsSample, *, at: int, instance: str, boot_id: str) -> Sample:
+    """Figures that came at ``at`` (nanoseconds since the epoch) from a guest in its boot ``instance``."""
+    containers = {
+        one.name: _container_sample(one) for one in message.containers[:MAX_CONTAINERS] if is_container_name(one.name)
+    }
+    return Sample(
+        at=at, taken_at=_figure(message.time), source=Source.AGENT, instance=instance, epoch=boot_id,
+        machine=_usage(message.guest), containers=tuple(containers.values()),
+        filesystems=tuple(_filesystem_sample(one) for one in message.filesystems[:_MAX_ITEMS]),
+        interfaces=tuple({one.name: one for one in map(_interface, message.interfaces[:_MAX_ITEMS])}.values()),
+    )  # fmt: skip
+
+
+def _figure(number: int) -> int:
+    """A guest may say anything, and sums of figures have to fit into the 64 bits that readers have."""
+    return min(number, _MOST)
+
+
+def _usage(message: pb.Usage) -> Usage:
+    """Memory that is 0 is not known; so is everything when nothing is above 0: the agent found no processes."""
+    if not (message.cpu_nanoseconds or message.memory_usage_bytes or message.processes):
+        return Usage()
+    return Usage(
+        cpu=_figure(message.cpu_nanoseconds), memory=_figure(message.memory_usage_bytes) or None,
+        working_set=_figure(message.memory_working_set_bytes) or None, rss=_figure(message.memory_rss_bytes) or None,
+        processes=_figure(message.processes) or None,
+    )  # fmt: skip
+
+
+def _container_sample(message: pb.ContainerUsage) -> ContainerSample:
+    return ContainerSample(
+        name=message.name, started_at=_figure(message.started_at), usage=_usage(message.usage),
+        rootfs=_figure(message.filesystem_used_bytes) or None, logs=_figure(message.log_bytes) or None,
+    )  # fmt: skip
+
+
+def _filesystem_sample(message: pb.Filesystem) -> FilesystemSample:
+    return FilesystemSample(
+        device=clip(message.device), mount_point=clip(message.mount_point), total=_figure(message.total_bytes),
+        used=_figure(message.used_bytes), inodes=_figure(message.inodes), inodes_used=_figure(message.inodes_used),
+    )  # fmt: skip
+
+
+def _interface(message: pb.Interface) -> InterfaceSample:
+    return InterfaceSample(
+        name=clip(message.name, 64), rx_bytes=_figure(message.rx_bytes), tx_bytes=_figure(message.tx_bytes),
+        rx_errors=_figure(message.rx_errors), tx_errors=_figure(message.tx_errors),
+    )  # fmt: skip

@@ -55,7 +55,6 @@ class SessionLimits(msgspec.Struct, frozen=True, kw_only=True):
         streams: exec, attach and forwarded connections open at once.
         window: bytes of one stream on their way in each direction.
         outbox_bytes: what may wait to be sent before writers of streams wait as well.
-        metrics_kept: samples kept.
     """
 
     message_bytes: int = MIB
@@ -73,7 +72,6 @@ class SessionLimits(msgspec.Struct, frozen=True, kw_only=True):
     streams: int = 256
     window: int = 256 * KIB
     outbox_bytes: int = 4 * MIB
-    metrics_kept: int = 60
 
 
 Clock = Callable[[], float]

@@ -7,12 +7,16 @@ from kubelet_bridge.agent.v1 import agent_pb2 as pb
 from kubelet_bridge.model.guestrecord import GuestRecord
 from kubelet_bridge.model.meta import PodKey
 from kubelet_bridge.model.snapshot import PodEvent
+from kubelet_bridge.model.usage import Sample
 
 ManifestSource = Callable[[PodKey], Awaitable[pb.PodManifest | None]]
 """Makes a Pod's manifest as of now; None when there is nothing to send. Raises ``BridgeError``."""
 
 RecordEvent = Callable[[PodKey, PodEvent], None]
 """Posts an event on a Pod. Never blocks, never fails."""
+
+RecordUsage = Callable[[PodKey, Sample], None]
+"""Takes in what a guest has used. Quick, never fails."""
 
 Enqueue = Callable[[PodKey], None]
 """Something about this Pod may have changed."""

@@ -1,7 +1,6 @@
 """One connected guest: what it says is taken in, what is wanted of it is sent, until either side has enough."""
 
 import asyncio
-from collections import deque
 from collections.abc import Callable, Sequence
 from datetime import datetime
 from typing import Protocol
@@ -20,13 +19,14 @@ from kubelet_bridge.guest.logpump import LogPump
 from kubelet_bridge.guest.logs import LogStore
 from kubelet_bridge.guest.manifests import ManifestSender
 from kubelet_bridge.guest.outbox import Outbox
-from kubelet_bridge.guest.ports import Counters, ManifestSource, RecordEvent
+from kubelet_bridge.guest.ports import Counters, ManifestSource, RecordEvent, RecordUsage
 from kubelet_bridge.guest.record import RecordKeeper
 from kubelet_bridge.guest.reports import ReportKeeper
 from kubelet_bridge.guest.requests import Requests
 from kubelet_bridge.guest.streams import GuestStream, StreamTable
 from kubelet_bridge.model.guest import GuestFacts
 from kubelet_bridge.model.meta import PodKey
+from kubelet_bridge.model.usage import Sample
 
 log = structlog.get_logger(__name__)
 
@@ -52,6 +52,7 @@ class Parts(msgspec.Struct, frozen=True):
     logs: LogStore
     manifest: ManifestSource
     record_event: RecordEvent
+    record_usage: RecordUsage
     counters: Counters
     clock: Callable[[], float]
     now: Callable[[], datetime]
@@ -64,7 +65,6 @@ class GuestSession:
         boot: uid of the VMI it was welcomed in; empty when that was not known.
         session_hash: of the token it has, or has just been given.
         facts: what it says of itself and its operating system.
-        metrics: the last samples, oldest first.
         stopped: it said that all its containers have ended.
     """
 
@@ -73,7 +73,6 @@ class GuestSession:
         outdated: bool, changed: Callable[[], None],
     ) -> None:  # fmt: skip
         self.key, self.boot, self.facts, self.session_hash, self.outdated = key, boot, facts, session_hash, outdated
-        self.metrics: deque[pb.MetricsSample] = deque(maxlen=parts.limits.metrics_kept)
         self.stopped = False
         self._limits, self._parts, self._record, self._changed = parts.limits, parts, record, changed
         self._outbox = Outbox(parts.limits.outbox_bytes)
@@ -260,7 +259,7 @@ class GuestSession:
             case "event":
                 self._record_event(message.event)
             case "metrics":
-                self.metrics.append(convert.sample(message.metrics))
+                self._parts.record_usage(self.key, self._sample(message.metrics))
             case "probe_result":
                 self._probes.on_answer(message.probe_result)
             case "hook_result":
@@ -272,6 +271,10 @@ class GuestSession:
                 self._changed()
             case _:
                 pass
+
+    def _sample(self, message: pb.MetricsSample) -> Sample:
+        now = int(self._parts.now().timestamp() * 1_000_000) * 1000
+        return convert.sample(message, at=now, instance=self.boot, boot_id=self.facts.boot_id)
 
     async def _confirm(self) -> None:
         """From now on the boot token is good for nothing."""

@@ -17,10 +17,6 @@ NOT_YET: dict[str, tuple[tuple[str, ...], str]] = {
     "/portForward/{namespace}/{pod}/{uid}": (_BOTH, "port forwarding (kubectl port-forward)"),
     "/run/{namespace}/{pod}/{container}": (("POST",), "run"),
     "/run/{namespace}/{pod}/{uid}/{container}": (("POST",), "run"),
-    "/stats/summary": (_BOTH, "the stats summary"),
-    "/metrics/resource": (("GET",), "resource metrics (kubectl top)"),
-    "/metrics/cadvisor": (("GET",), "cAdvisor metrics"),
-    "/metrics/probes": (("GET",), "probe metrics"),
 }
 """Route → methods, and what is missing in words a user knows."""
 

@@ -16,6 +16,11 @@ class _Dumper(yaml.SafeDumper):
 def check(path: Path, made: object, *, update: bool) -> None:
     """Compare ``made`` (JSON values) with the YAML in ``path``."""
     text = yaml.dump(made, Dumper=_Dumper, sort_keys=False, width=120, allow_unicode=True)
+    check_text(path, text, update=update)
+
+
+def check_text(path: Path, text: str, *, update: bool) -> None:
+    """The same of any text."""
     if update:
         path.write_text(text)
     assert path.exists(), f"{path.name} is missing: run with --update-golden and read what it says"

@@ -25,6 +25,7 @@ from kubelet_bridge.model import guesttoken
 from kubelet_bridge.model.guestrecord import GuestRecord
 from kubelet_bridge.model.meta import PodKey
 from kubelet_bridge.model.snapshot import PodEvent
+from kubelet_bridge.model.usage import Sample
 from kubelet_bridge.store.guests import GuestStore
 from kubelet_bridge.translate.config import GuestAccess
 
@@ -112,12 +113,14 @@ class Node:
         self.records, self.counters = records, Counted()
         self.enqueued: list[PodKey] = []
         self.events: list[tuple[PodKey, PodEvent]] = []
+        self.samples: list[tuple[PodKey, Sample]] = []
         self.manifests: dict[str, pb.PodManifest] = {}
         self.logs = LogStore(directory / "logs", log_limits)
         self.limits = limits = limits or SessionLimits()
         parts = Parts(
             limits=limits, logs=self.logs, manifest=self._manifest, counters=self.counters, clock=time.monotonic,
             record_event=lambda key, event: self.events.append((key, event)), now=lambda: datetime.now(UTC),
+            record_usage=lambda key, sample: self.samples.append((key, sample)),
         )  # fmt: skip
         access = GuestAccess(
             address="", files_url="https://files.test:1", ca=self.authority.certificate.decode(),

@@ -6,6 +6,7 @@ import ssl
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
 import aiohttp
@@ -21,9 +22,12 @@ from kubelet_bridge.kubelet_api.clientca import ClientCa
 from kubelet_bridge.kubelet_api.connections import Limits
 from kubelet_bridge.kubelet_api.gate import USER
 from kubelet_bridge.kubelet_api.server import KubeletServer
+from kubelet_bridge.kubelet_api.stats import routes as stats
+from kubelet_bridge.kubelet_api.stats.routes import Collect
 from kubelet_bridge.kubelet_api.tls import Tls
 from kubelet_bridge.model.access import Attributes, User
 from tests.support.authority import Authority
+from tests.support.usage import Metered
 
 FULL = "full"
 STATS = "stats"
@@ -44,6 +48,7 @@ class World:
     started: asyncio.Event = field(default_factory=asyncio.Event)
     ended: asyncio.Event = field(default_factory=asyncio.Event)
     release: asyncio.Event = field(default_factory=asyncio.Event)
+    collect: Collect = field(default_factory=lambda: partial(Metered().node, 0))
     port: int = 0
     tls: Tls | None = None
     server: KubeletServer | None = None
@@ -65,6 +70,7 @@ class World:
             *health.routes("/healthz", {"ping": lambda: None, "syncloop": lambda: self.unhealthy}),
             *pods.routes(lambda: self.assigned, lambda: self.assigned[:1]),
             *exposition.routes("/metrics", scrape),
+            *stats.routes(lambda: self.collect, {"ping": lambda: None, "syncloop": lambda: self.unhealthy}),
             *configz.routes(lambda: {"port": self.port}),
             *disabled.routes(),
             *unavailable.routes(),

@@ -167,19 +167,19 @@ async def test_a_message_that_comes_a_byte_at_a_time(tmp_path: Path) -> None:
         client.abort()
 
 
-async def test_figures_are_kept_without_what_nobody_asked_for(node: Node, evil: Agent) -> None:
-    """Fields that are unknown travel along with a message that is kept; sixty samples are."""
+async def test_figures_are_taken_without_what_nobody_asked_for(node: Node, evil: Agent) -> None:
+    """No message is kept, and no number is larger than sums of them may be."""
     async with evil as agent:
         await agent.settle(node)
         unknown = b"\xfa\x3e" + _varint(100_000) + b"u" * 100_000  # field 1007
-        usage = pb.Usage(processes=3).SerializeToString() + unknown
+        usage = pb.Usage(processes=3, cpu_nanoseconds=2**64 - 1).SerializeToString() + unknown
         body = b"\x12" + _varint(len(usage)) + usage + unknown
         await agent.raw(b"\x42" + _varint(len(body)) + body)
-        session = node.registry.session(EVIL.uid)
-        assert session is not None
-        await soon(lambda: len(session.metrics) == 1, "a sample")
-        assert session.metrics[0].guest.processes == 3
-        assert session.metrics[0].ByteSize() < 100
+        await soon(lambda: len(node.samples) == 1, "a sample")
+        ((key, sample),) = node.samples
+        assert key == EVIL
+        assert (sample.machine.processes, sample.machine.cpu) == (3, 2**60)
+        assert len(msgspec.json.encode(sample)) < 1000
 
 
 def _everything(top: Path) -> set[Path]:
