@@ -24,6 +24,11 @@ _LOOK_AT_ROOM = 1.0
 """Seconds for which the disk is believed to have as much room as it had."""
 
 
+def is_log_name(uid: str, container: str) -> bool:
+    """Whether there can be a log of this container of this Pod, and it lies where it should."""
+    return is_container_name(container) and _UID.fullmatch(uid) is not None
+
+
 class LogLimits(msgspec.Struct, frozen=True, kw_only=True):
     """What is kept.
 
@@ -125,14 +130,13 @@ class LogDisk:
 
     def read(self, uid: str, container: str, attempt: int, *, since: int, limit: int) -> list[LogLine]:
         """At most ``limit`` records beyond position ``since``, oldest first."""
-        if not is_container_name(container) or not _UID.fullmatch(uid):
+        if not is_log_name(uid, container):
             return []
         return list(islice(logfile.lines(self._folder(uid, container), attempt, since=since), limit))
 
     def attempts(self, uid: str, container: str) -> list[int]:
         """The runs of which there is a log, oldest first."""
-        known = is_container_name(container) and _UID.fullmatch(uid)
-        return _attempts(self._folder(uid, container)) if known else []
+        return _attempts(self._folder(uid, container)) if is_log_name(uid, container) else []
 
     def _write(self, file: LogFile, records: list[pb.LogRecord]) -> int:
         before, files = file.size, file.begun
@@ -149,7 +153,7 @@ class LogDisk:
         return written
 
     def _takes(self, uid: str, container: str) -> bool:
-        if not is_container_name(container) or not _UID.fullmatch(uid):
+        if not is_log_name(uid, container):
             return False
         folder = self._folder(uid, container)
         return folder.is_dir() or sum(1 for _ in _entries(folder.parent)) < self._limits.containers

@@ -121,10 +121,16 @@ def segments(directory: Path, attempt: int) -> list[Path]:
     return [*older, current] if current.exists() else older
 
 
+def first_position(file: Path) -> int:
+    """Of a rotated file: that of its first record; 0 for the one that is written to."""
+    suffix = file.name.rpartition(".log")[2]
+    return int(suffix[1:]) if suffix[1:].isdecimal() else 0
+
+
 def lines(directory: Path, attempt: int, *, since: int) -> Iterator[LogLine]:
     """The records beyond position ``since``, in order; a torn line at the end of a file is not shown."""
     files = segments(directory, attempt)
-    firsts = [_position_in_name(file) for file in files[1:]]
+    firsts = [first_position(file) for file in files[1:]]
     for number, file in enumerate(files):
         following = firsts[number] if number < len(firsts) else 0
         if following and following <= since + 1:
@@ -154,12 +160,6 @@ def _lines_of(file: Path) -> Iterator[LogLine]:
                 yield decode(line[:-1])
             except (ValueError, OverflowError):
                 continue
-
-
-def _position_in_name(file: Path) -> int:
-    """Of a rotated file: that of its first record; 0 for the one that is written to."""
-    suffix = file.name.rpartition(".log")[2]
-    return int(suffix[1:]) if suffix[1:].isdecimal() else 0
 
 
 def _last_rotated(path: Path) -> int:
