@@ -20,8 +20,11 @@ from kubelet_bridge.aio.lag import measure_lag
 from kubelet_bridge.aio.parts import Part
 from kubelet_bridge.aio.tasks import every
 from kubelet_bridge.daemon import serving
+from kubelet_bridge.daemon.cachedpods import CachedPods
+from kubelet_bridge.daemon.consolelogs import console_logs
 from kubelet_bridge.daemon.guestside import GuestSide
 from kubelet_bridge.daemon.nodeside import NodeSide, node_ip
+from kubelet_bridge.daemon.podlogs import PodLogs
 from kubelet_bridge.daemon.recovery import recover
 from kubelet_bridge.daemon.usage import Capacity, NodeMeter, capacity
 from kubelet_bridge.errors import SettingsError, Transient
@@ -35,7 +38,9 @@ from kubelet_bridge.kube.view import NodeView
 from kubelet_bridge.kube.warnings import WarningCopier
 from kubelet_bridge.kube.watch import EventKind
 from kubelet_bridge.kubelet_api.health import Check
+from kubelet_bridge.kubelet_api.logs.handler import routes as log_routes
 from kubelet_bridge.model.core import Node
+from kubelet_bridge.model.intent import Intent
 from kubelet_bridge.model.kubevirt import VirtualMachine
 from kubelet_bridge.model.meta import PodKey
 from kubelet_bridge.model.quantity import InvalidQuantity, Quantity
@@ -113,9 +118,14 @@ class Assembly:
             settings, self.client, self.database, lambda: len(self.view.vms), ip, lambda: self.guestside.trouble
         )
         self.tls = serving.tls(settings, self.client, self.nodeside.addresses)
+        self.pods = CachedPods(self.view)
+        self.logs = PodLogs(
+            self.pods.get, self._intent, self.guestside.logs, console_logs(self.client, self.view).open
+        )  # fmt: skip
+        self.view.pods.subscribe(lambda _, pod: self.guestside.logs.poke(pod.head.uid))
         self.server = serving.kubelet_server(
             settings, self.client, self.view, metrics, self.tls, self._checks(), self.nodeside.maximum_pods,
-            self.meter.freeze,
+            self.meter.freeze, log_routes(self.logs.open),
         )  # fmt: skip
         self.admin = serving.admin_server(settings, metrics, {"node": self._not_ready})
         api = NodeObjects(self.client, settings.node_name)
@@ -138,6 +148,7 @@ class Assembly:
             Part(name="byte streams", open=lambda: self.streams),
             Part(name="intent store", open=lambda: self.database, run=self.database.run),
             Part(name="usage", open=lambda: self.meter, run=self.meter.run),
+            Part(name="guest logs", open=lambda: self.guestside.logs, run=self.guestside.logs.run),
             Part(name="TLS", open=lambda: self.tls, run=self.tls.run),
             Part(name="kubelet API", open=lambda: self.server, run=self.server.run),
             Part(name="admin port", open=lambda: self.admin),
@@ -145,7 +156,6 @@ class Assembly:
             Part(name="lease", run=self._hold_lease),
             Part(name="watches", run=self._watch),
             Part(name="events", run=self.events.run),
-            Part(name="guest logs", open=lambda: self.guestside.logs, run=self.guestside.logs.run),
             Part(name="guests", run=self.guestside.run),
             Part(name="KubeVirt", run=self._attend_kubevirt),
             Part(name="corridor", run=self._corridor),
@@ -192,6 +202,7 @@ class Assembly:
         status = StatusManager(
             self.view, self.events, host_ip=self.ip, observe_start=self.metrics.pod_start_duration.observe
         )
+        self.pods.unwritten = status.unwritten
         return SyncLoop(
             self.view, store, self.events, status, config, clock=utc_now, guests=guests,
             workers=self.settings.workers, resync=self.settings.resync_seconds, observe_sync=self._synced,
@@ -207,6 +218,12 @@ class Assembly:
     def _capacity(self) -> Capacity:
         found = self.own_node.get(None, self.settings.node_name)
         return capacity(msgspec.json.decode(found.raw, type=Node)) if found is not None else Capacity()
+
+    def _intent(self, uid: str) -> Intent | None:
+        """Raises ``Transient`` before the store is read."""
+        if self.store is None:
+            raise Transient("the node has only just been started", reason="Starting")
+        return self.store.get(uid)
 
     def _poke(self) -> None:
         self.registration.poke()

@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 
 import msgspec
+from aiohttp import web
 
 from kubelet_bridge.aio import files
 from kubelet_bridge.daemon.kubeletconfig import configuration
@@ -52,16 +53,16 @@ def tls(settings: Settings, client: Client, addresses: Callable[[], Iterable[str
 
 def kubelet_server(
     settings: Settings, client: Client, view: NodeView, metrics: Metrics, secure: Tls, checks: Mapping[str, Check],
-    maximum_pods: Callable[[], int], usage: Freeze,
+    maximum_pods: Callable[[], int], usage: Freeze, more: Iterable[web.AbstractRouteDef],
 ) -> KubeletServer:  # fmt: skip
-    """The kubelet API."""
+    """The kubelet API; ``more`` are the routes that reach into guests."""
     reviews = Reviews(client, settings.node_name)
     host, port = address("listen", settings.listen)
     server = KubeletServer(
         host, port, tls=secure.current,
         routes=[
             *health.routes("/healthz", checks), *pods.routes(lambda: assigned(view), lambda: running(view)),
-            *exposition.routes("/metrics", metrics.scrape), *stats.routes(usage, checks),
+            *exposition.routes("/metrics", metrics.scrape), *stats.routes(usage, checks), *more,
             *configz.routes(lambda: configuration(settings, port=server.port, pods=maximum_pods())),
             *disabled.routes(), *unavailable.routes(),
         ],

@@ -17,6 +17,7 @@ RULES: tuple[tuple[str, tuple[str, ...], tuple[str, ...]], ...] = (
     ("", ("nodes",), (*_READ, *_WRITE)),
     ("", ("nodes/status", "pods/status"), ("get", "update", "patch")),
     ("coordination.k8s.io", ("leases",), (*_READ, *_WRITE)),
+    ("", ("pods/log",), ("get",)),
     ("", ("pods",), (*_READ, "update", "patch", "delete")),
     ("", ("events",), (*_READ, "create", "update", "patch")),
     ("", ("secrets",), (*_READ, *_WRITE)),

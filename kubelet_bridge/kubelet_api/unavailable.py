@@ -8,7 +8,6 @@ from kubelet_bridge.kubelet_api.routing import served
 _BOTH = ("GET", "POST")
 
 NOT_YET: dict[str, tuple[tuple[str, ...], str]] = {
-    "/containerLogs/{namespace}/{pod}/{container}": (("GET",), "logs (kubectl logs)"),
     "/exec/{namespace}/{pod}/{container}": (_BOTH, "exec (kubectl exec and cp)"),
     "/exec/{namespace}/{pod}/{uid}/{container}": (_BOTH, "exec (kubectl exec and cp)"),
     "/attach/{namespace}/{pod}/{container}": (_BOTH, "attach (kubectl attach)"),

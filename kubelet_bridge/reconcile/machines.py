@@ -84,6 +84,7 @@ class Machines:
         world = await self._certain(world)
         pod = world.snapshot.pod
         if pod is None:
+            self._status.forget(world.snapshot.key.uid)
             return await self._abandon(world), None
         if world.snapshot.intent is None:
             step = accept(

@@ -37,6 +37,16 @@ class StatusManager:
         self.host_ip = host_ip
         self._observe_start = observe_start
         self._starting: dict[str, float] = {}
+        self._unwritten: dict[str, PodStatus] = {}
+
+    def unwritten(self, uid: str) -> PodStatus | None:
+        """The status that the API server has not taken yet; None when it has all we know."""
+        return self._unwritten.get(uid)
+
+    def forget(self, uid: str) -> None:
+        """The Pod is gone."""
+        self._starting.pop(uid, None)
+        self._unwritten.pop(uid, None)
 
     def wanted(self, snapshot: Snapshot, problem: Problem | None, now: datetime) -> PodStatus:
         """The status that ``snapshot`` amounts to."""
@@ -50,7 +60,7 @@ class StatusManager:
         """
         pod = snapshot.pod
         if pod is None or snapshot.intent is None:
-            self._starting.pop(snapshot.key.uid, None)
+            self.forget(snapshot.key.uid)
             return None
         wanted = self.wanted(snapshot, problem, now)
         return await self.bring(snapshot, wanted, now, lambda: podevents.events(pod.status, wanted, snapshot))
@@ -64,11 +74,14 @@ class StatusManager:
             return None
         patch = statuspatch.patch(pod, wanted, uid)
         if patch is None:
+            self._unwritten.pop(uid, None)
             return None
+        self._unwritten[uid] = wanted
         if (wait := self._settling(uid, pod.status, wanted)) is not None:
             return wait
         _BEFORE.hit()
         await self._cluster.patch_status(snapshot.key, patch)
+        self._unwritten.pop(uid, None)
         _AFTER.hit()
         if pod.status.phase != "Running" == wanted.phase:
             self._observe_start((now - snapshot.intent.accepted_at).total_seconds())

@@ -50,7 +50,6 @@ PATHS = {
     "/exec/ns/pod/uid/c": (501, 403),
     "/attach/ns/pod/c": (501, 403),
     "/portForward/ns/pod": (501, 403),
-    "/containerLogs/ns/pod/c": (501, 403),
     "/nothing": (404, 403),
     "/": (404, 403),
     "/pods/../exec/ns/pod/c": (501, 403),
