@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import math
 from collections.abc import Callable, Sequence
 from contextlib import AbstractAsyncContextManager
 
@@ -11,11 +12,13 @@ from aiohttp import web
 from kubelet_bridge.kubelet_api.audit import audited
 from kubelet_bridge.kubelet_api.gate import plain
 from kubelet_bridge.kubelet_api.ports import ContainerRef, Ended, FindContainer, Process
-from kubelet_bridge.kubelet_api.remotecommand import websocket
+from kubelet_bridge.kubelet_api.remotecommand import spdystreams, websocket
 from kubelet_bridge.kubelet_api.remotecommand.client import Client
 from kubelet_bridge.kubelet_api.remotecommand.session import Session, Times
 from kubelet_bridge.kubelet_api.remotecommand.wants import NoStreams, Wants, wanted
 from kubelet_bridge.kubelet_api.routing import served
+from kubelet_bridge.kubelet_api.spdy.handshake import negotiated
+from kubelet_bridge.kubelet_api.spdy.upgrade import upgrade
 
 
 class Act(msgspec.Struct, frozen=True):
@@ -92,22 +95,35 @@ class Streaming:
         ))  # fmt: skip
 
     async def _serve(self, request: web.Request, wants: Wants, act: Act) -> web.StreamResponse:
-        if not websocket.asks_for_websocket(request):
-            return plain(400, "Upgrade request required")
+        if websocket.asks_for_websocket(request):
+            return await self._over_websocket(request, wants, act)
+        return await self._over_spdy(request, wants, act)
+
+    async def _over_websocket(self, request: web.Request, wants: Wants, act: Act) -> web.StreamResponse:
         if (refused := websocket.refusal(request)) is not None:
             return refused
         socket = websocket.socket_for(request)
         await socket.prepare(request)
-        await self._converse(request, websocket.WebSocketClient(socket), wants, act)
+        await self._converse(request, websocket.WebSocketClient(socket), wants, act, self._times)
         return socket
 
-    async def _converse(self, request: web.Request, client: Client, wants: Wants, act: Act) -> None:
+    async def _over_spdy(self, request: web.Request, wants: Wants, act: Act) -> web.StreamResponse:
+        protocol = negotiated(request, spdystreams.SUPPORTED)
+        if isinstance(protocol, web.Response):
+            return protocol
+        response, wire = await upgrade(request, protocol)
+        times = msgspec.structs.replace(self._times, idle=math.inf)  # the connection has an eye on that itself
+        async with spdystreams.connected(wire, protocol, self._times) as client:
+            await self._converse(request, client, wants, act, times)
+        return response
+
+    async def _converse(self, request: web.Request, client: Client, wants: Wants, act: Act, times: Times) -> None:
         container = act.container
         subject = f"{container.namespace}/{container.pod}/{container.container}"
         with audited(request, act.what, subject, act.command) as transfer, contextlib.suppress(ConnectionError):
             transfer.result = "client gone"
             await client.ready(wants)
-            session = Session(client, msgspec.structs.replace(wants, tty=act.tty), transfer, self._times)
+            session = Session(client, msgspec.structs.replace(wants, tty=act.tty), transfer, times)
             if (ended := await session.run(act.start())) is None:
                 return
             transfer.result = "error" if ended.error else f"exit code {ended.code}"

@@ -17,7 +17,8 @@ class Times(msgspec.Struct, frozen=True):
     """In seconds.
 
     Attributes:
-        idle: without a byte in either direction until a session is ended.
+        idle: without a byte in either direction until a session is ended. On SPDY the clients' pings count, as they do
+            for a kubelet.
         creation: for a client to open its streams.
         heartbeat: between signs of life to the client; what lies between cuts silent connections.
     """
@@ -56,10 +57,8 @@ class Session:
                     if left <= 0:
                         return Ended(error=f"nothing was sent or received for {self._times.idle:g} seconds")
                     await asyncio.wait(parts, timeout=left, return_when=asyncio.FIRST_COMPLETED)
-                    if gone.done() and not ends.done():
+                    if (gone.done() or signs.done()) and not ends.done():
                         return None
-                    if signs.done():
-                        parts.discard(signs)
                 return ends.result()
             finally:
                 for part in (ends, gone, signs):
