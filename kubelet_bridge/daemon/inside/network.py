@@ -1,6 +1,7 @@
 """Connections to a Pod by its network: to its address, or through KubeVirt."""
 
 import asyncio
+import os
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
@@ -79,7 +80,8 @@ async def tcp(address: str, port: int) -> AsyncIterator[Connection]:
     except TimeoutError as error:
         raise Transient(f"dial tcp {address}:{port}: i/o timeout", reason="CannotConnect") from error
     except OSError as error:
-        why = (error.strerror or str(error)).lower()
+        # asyncio's own text says what it called, not what became of it.
+        why = (os.strerror(error.errno) if error.errno else str(error)).lower()
         raise Transient(f"dial tcp {address}:{port}: connect: {why}", reason="CannotConnect") from error
     try:
         yield TcpConnection(reader, writer)

@@ -6,12 +6,14 @@ our seeing it; a ping from time to time makes TCP find out.
 """
 
 import asyncio
+from collections.abc import Callable
 from types import TracebackType
 from typing import Self
 
 import structlog
 
 from kubelet_bridge.aio import tasks
+from kubelet_bridge.aio.idle import Idle
 from kubelet_bridge.kubelet_api.spdy.connection import Connection
 from kubelet_bridge.kubelet_api.spdy.errors import StreamEnded
 from kubelet_bridge.kubelet_api.spdy.events import Data, Event, Failed, GoneAway, Opened, Pinged, Refused, Reset
@@ -36,7 +38,8 @@ class SpdySession:
         self.limits = limits or Limits()
         self._wire = wire
         self._connection = Connection(self.limits)
-        self._outbox = Outbox(wire, self._touch)
+        self._idle = Idle(self.limits.idle)
+        self._outbox = Outbox(wire, self._idle.touch)
         self._streams: dict[int, SpdyStream] = {}
         self._arrived: dict[int, SpdyStream] = {}
         self._changed = asyncio.Event()
@@ -44,11 +47,9 @@ class SpdySession:
         self._total = 0
         self._relieved = asyncio.Event()
         self._over: str | None = None
-        self._last = 0.0
         self._task: asyncio.Task[None] | None = None
 
     async def __aenter__(self) -> Self:
-        self._touch()
         self._task = asyncio.get_running_loop().create_task(self._run(), name="SPDY session")
         return self
 
@@ -64,16 +65,22 @@ class SpdySession:
             self._end("the session is closed")
             await tasks.cancel(self._task)
 
-    async def accept(self) -> SpdyStream | None:
-        """The next stream the client opens, which is accepted by this; None when no more will come."""
-        while not self._arrived:
-            if self._over is not None:
-                return None
-            self._changed.clear()
-            await self._changed.wait()
-        first = next(iter(self._arrived))
-        self._outbox.push(self._connection.reply(first))
-        return self._arrived.pop(first)
+    async def accept(self, admit: Callable[[SpdyStream], bool] = lambda _stream: True) -> SpdyStream | None:
+        """The next stream the client opens, which is accepted by this; None when no more will come.
+
+        Streams that ``admit`` does not want are reset without a reply.
+        """
+        while True:
+            while not self._arrived:
+                if self._over is not None:
+                    return None
+                self._changed.clear()
+                await self._changed.wait()
+            stream = self._arrived.pop(next(iter(self._arrived)))
+            if admit(stream):
+                self._outbox.push(self._connection.reply(stream.id))
+                return stream
+            stream.reset()
 
     async def close(self) -> None:
         """Reset what is open, say GOAWAY and wait until it is sent, at most ``limits.linger`` seconds."""
@@ -128,7 +135,7 @@ class SpdySession:
 
     async def _receive(self) -> None:
         while data := await self._wire.receive():
-            self._touch()
+            self._idle.touch()
             for event in self._connection.receive(data):
                 self._on(event)
             if self._over is not None:
@@ -145,14 +152,9 @@ class SpdySession:
             self._end(f"the client is gone: {error}")
 
     async def _watch(self) -> None:
-        loop = asyncio.get_running_loop()
-        while True:
-            left = self._last + self.limits.idle - loop.time()
-            if left <= 0:
-                log.info("SPDY connection was idle", seconds=self.limits.idle)
-                self._end("the connection was idle for too long", GoAwayStatus.OK)
-                return
-            await asyncio.sleep(left)
+        await self._idle.expired()
+        log.info("SPDY connection was idle", seconds=self.limits.idle)
+        self._end("the connection was idle for too long", GoAwayStatus.OK)
 
     def _on(self, event: Event) -> None:
         match event:
@@ -206,9 +208,6 @@ class SpdySession:
         if self._over is not None or not self._held:
             return False
         return self._total > self.limits.buffer or max(self._held.values()) > self.limits.stream_buffer
-
-    def _touch(self) -> None:
-        self._last = asyncio.get_running_loop().time()
 
     def _end(self, why: str, status: GoAwayStatus | None = None) -> None:
         if self._over is not None:

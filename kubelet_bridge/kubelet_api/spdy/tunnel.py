@@ -1,5 +1,7 @@
 """SPDY inside a WebSocket: its binary messages are pieces of one byte stream, their boundaries mean nothing."""
 
+from typing import Literal
+
 import aiohttp
 from aiohttp import web
 
@@ -9,7 +11,7 @@ LARGEST_MESSAGE = 16 * 1024 * 1024 + 16  # spdystream writes a whole frame at on
 class WebSocketWire:
     """A ``Wire`` over an open WebSocket."""
 
-    def __init__(self, socket: web.WebSocketResponse, request: web.Request) -> None:
+    def __init__(self, socket: web.WebSocketResponse[Literal[False]], request: web.Request) -> None:
         self._socket, self._request = socket, request
 
     async def receive(self) -> bytes:
