@@ -15,6 +15,7 @@ import msgspec
 from kubelet_bridge.devcluster import gobuild
 from kubelet_bridge.devcluster.programs import (
     GO_MODULES,
+    OLD_KUBECTL,
     OLDEST_KUBERNETES,
     PROGRAMS,
     Program,
@@ -57,6 +58,11 @@ def obtain(kubernetes_version: str | None, progress: Progress) -> Toolset:
     found = dict(assets.paths) if assets else {}
     found |= _cached([program for program in PROGRAMS if program.name not in found], version, progress)
     return Toolset(version, pinned_version("kubevirt"), found)
+
+
+def old_kubectl(progress: Progress) -> Path:
+    """A kubectl that speaks SPDY only, built when it has to be. Blocks; raises ``Terminal``."""
+    return _cached([OLD_KUBECTL], pinned_version("kubernetes"), progress)[OLD_KUBECTL.name]
 
 
 def _as_is(directory: Path, asked: str | None) -> Toolset:

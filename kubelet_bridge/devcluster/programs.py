@@ -30,8 +30,12 @@ PROGRAMS = (
     Program("kubevirt-manifests", "kubevirt", "./manifests"),
 )
 
+OLD_KUBECTL = Program("kubectl", "oldkubectl", "k8s.io/kubernetes/cmd/kubectl")
+"""1.29, which speaks SPDY only; no part of a cluster."""
+
 _MAIN_REQUIREMENT = {
-    "etcd": "go.etcd.io/etcd/server/v3", "kubernetes": "k8s.io/kubernetes", "kubevirt": "kubevirt.io/kubevirt",
+    "etcd": "go.etcd.io/etcd/server/v3", "kubernetes": "k8s.io/kubernetes", "oldkubectl": "k8s.io/kubernetes",
+    "kubevirt": "kubevirt.io/kubevirt",
 }  # fmt: skip
 
 
@@ -68,7 +72,7 @@ def check_kubernetes_version(text: str) -> str:
 def linker_flags(module: str, version: str) -> str:
     """``-ldflags`` that leave symbols out and stamp the version as the projects' own release builds do."""
     stamps: dict[str, str] = {}
-    if module == "kubernetes":
+    if module in ("kubernetes", "oldkubectl"):
         major, minor, _ = version.split(".")
         for package in ("k8s.io/component-base/version", "k8s.io/client-go/pkg/version"):
             stamps |= {
