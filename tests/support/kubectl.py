@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -15,18 +16,32 @@ from tests.support.bridge import World
 class Kubectl:
     """``await kubectl("get", "pods")`` gives what it prints; a failure raises with what it said."""
 
-    def __init__(self, cluster: DevCluster, namespace: str) -> None:
-        self._binary = str(cluster.layout.bin / "kubectl")
-        self._environment = {**os.environ, **cluster.env()}
+    def __init__(
+        self, cluster: DevCluster, namespace: str, *, binary: Path | None = None, env: dict[str, str] | None = None
+    ) -> None:
+        self.binary = str(binary or cluster.layout.bin / "kubectl")
+        self.env = {**os.environ, **cluster.env(), **(env or {})}
         self.namespace = namespace
 
+    def argv(self, *arguments: str) -> list[str]:
+        """The whole command line."""
+        return [self.binary, "-n", self.namespace, *arguments]
+
     async def run(self, *arguments: str, stdin: str = "") -> tuple[int, str, str]:
-        process = await asyncio.create_subprocess_exec(
-            self._binary, "-n", self.namespace, *arguments, env=self._environment, stdin=asyncio.subprocess.PIPE,
-            stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE,
+        code, out, err = await self.bytes(*arguments, stdin=stdin.encode())
+        return code, out.decode(), err.decode()
+
+    async def bytes(self, *arguments: str, stdin: bytes = b"") -> tuple[int, bytes, bytes]:
+        process = await self.start(*arguments)
+        out, err = await process.communicate(stdin)
+        return process.returncode or 0, out, err
+
+    async def start(self, *arguments: str) -> asyncio.subprocess.Process:
+        """One that goes on, with pipes."""
+        return await asyncio.create_subprocess_exec(
+            *self.argv(*arguments), env=self.env, stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.PIPE,
         )  # fmt: skip
-        out, err = await process.communicate(stdin.encode())
-        return process.returncode or 0, out.decode(), err.decode()
 
     async def __call__(self, *arguments: str, stdin: str = "") -> str:
         code, out, err = await self.run(*arguments, stdin=stdin)
