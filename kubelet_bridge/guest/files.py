@@ -67,9 +67,14 @@ class FileServer:
         await self.renew()
         self._directory = Path(await asyncio.to_thread(tempfile.mkdtemp, prefix="kubelet-bridge-"))
         path = self._directory / "files"
-        self._front = await Front(self._host, self._port, path, self._limits, self._clock, self._counters).__aenter__()
-        await self._runner.setup()
-        await web.UnixSite(self._runner, path, ssl_context=self._tls).start()
+        front = Front(self._host, self._port, path, self._limits, self._clock, self._counters)
+        try:
+            self._front = await front.__aenter__()
+            await self._runner.setup()
+            await web.UnixSite(self._runner, path, ssl_context=self._tls).start()
+        except BaseException as error:
+            await self.__aexit__(type(error), error, error.__traceback__)
+            raise
         return self
 
     async def __aexit__(

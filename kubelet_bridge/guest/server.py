@@ -48,7 +48,7 @@ class GuestServer:
         self._registry, self._certificate, self._counters = registry, certificate, counters
         self._limits, self._grace = limits or SessionLimits(), grace
         self._host, self._port, self._clock, self._front_limits = host, port, clock, front_limits or FrontLimits()
-        self._directory = Path()
+        self._directory: Path | None = None
         self._front: Front | None = None
         self._server: grpc.aio.Server | None = None
         self._calls = self._served = 0
@@ -67,11 +67,15 @@ class GuestServer:
 
     async def __aenter__(self) -> Self:
         """Listen. Raises ``SettingsError``."""
-        self._directory = Path(await asyncio.to_thread(tempfile.mkdtemp, prefix="kubelet-bridge-"))
-        self._front = await Front(
-            self._host, self._port, self._directory, self._front_limits, self._clock, self._counters
-        ).__aenter__()
-        self._server = await self._serve(self._front)
+        self._directory = place = Path(await asyncio.to_thread(tempfile.mkdtemp, prefix="kubelet-bridge-"))
+        try:
+            self._front = await Front(
+                self._host, self._port, place, self._front_limits, self._clock, self._counters
+            ).__aenter__()
+            self._server = await self._serve(self._front)
+        except BaseException as error:
+            await self.__aexit__(type(error), error, error.__traceback__)
+            raise
         log.info("guests may connect", address=self._host, port=self._front.port)
         return self
 
@@ -84,7 +88,7 @@ class GuestServer:
         await self._idle.wait()
         if self._front is not None:
             await self._front.__aexit__(kind, error, trace)
-        if self._server is not None:
+        if self._directory is not None:
             await asyncio.to_thread(shutil.rmtree, self._directory, ignore_errors=True)
 
     async def run(self) -> None:
@@ -113,13 +117,19 @@ class GuestServer:
             await former.stop(self._grace)
 
     async def _serve(self, front: Front) -> grpc.aio.Server:
+        if self._directory is None:
+            raise RuntimeError("the guest server is not open")
         newest = self._certificate()
         server = grpc.aio.server(handlers=(_Method(self._counted),), options=_options(self._limits))
         credentials = grpc.ssl_server_credentials([(newest.key, newest.certificate)])
         self._served += 1
         target = self._directory / f"grpc-{self._served}"
         server.add_secure_port(f"unix:{target}", credentials)
-        await server.start()
+        try:
+            await server.start()
+        except asyncio.CancelledError:
+            await server.stop(None)  # gRPC complains of one that is dropped as it is
+            raise
         front.target = target
         return server
 
