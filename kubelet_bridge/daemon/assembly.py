@@ -8,6 +8,7 @@ import asyncio
 from collections import Counter
 from contextlib import AbstractAsyncContextManager
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 
 import msgspec
@@ -23,6 +24,9 @@ from kubelet_bridge.daemon import serving
 from kubelet_bridge.daemon.cachedpods import CachedPods
 from kubelet_bridge.daemon.consolelogs import console_logs
 from kubelet_bridge.daemon.guestside import GuestSide
+from kubelet_bridge.daemon.inside import serving as inside
+from kubelet_bridge.daemon.inside.finder import Finder
+from kubelet_bridge.daemon.inside.kubevirt import KubeVirtMachines
 from kubelet_bridge.daemon.nodeside import NodeSide, node_ip
 from kubelet_bridge.daemon.podlogs import PodLogs
 from kubelet_bridge.daemon.recovery import recover
@@ -37,6 +41,7 @@ from kubelet_bridge.kube.nodes import NodeObjects
 from kubelet_bridge.kube.view import NodeView
 from kubelet_bridge.kube.warnings import WarningCopier
 from kubelet_bridge.kube.watch import EventKind
+from kubelet_bridge.kubelet_api.console.consoles import Consoles
 from kubelet_bridge.kubelet_api.health import Check
 from kubelet_bridge.kubelet_api.logs.handler import routes as log_routes
 from kubelet_bridge.model.core import Node
@@ -98,6 +103,7 @@ class Assembly:
         self.settings, self.metrics, self.ip = settings, metrics, ip
         self.client = Client(found, observe=metrics.observe_api_request)
         self.streams = ByteStreams(found)
+        self.consoles = Consoles(lambda namespace, vm: partial(self.streams.console, namespace, vm))
         self.database = Database(Path(settings.state_dir), observe=self._transaction)
         self.view = NodeView(self.client, settings.node_name)
         self.events = EventRecorder(
@@ -125,7 +131,7 @@ class Assembly:
         self.view.pods.subscribe(lambda _, pod: self.guestside.logs.poke(pod.head.uid))
         self.server = serving.kubelet_server(
             settings, self.client, self.view, metrics, self.tls, self._checks(), self.nodeside.maximum_pods,
-            self.meter.freeze, log_routes(self.logs.open),
+            self.meter.freeze, [*inside.routes(self._finder()), *log_routes(self.logs.open)],
         )  # fmt: skip
         self.admin = serving.admin_server(settings, metrics, {"node": self._not_ready})
         api = NodeObjects(self.client, settings.node_name)
@@ -140,6 +146,10 @@ class Assembly:
         self.loop: SyncLoop | None = None
         self.config: BridgeConfig | None = None
         self._kubevirt_seen = False
+
+    def _finder(self) -> Finder:
+        machines = KubeVirtMachines(self.streams, self.consoles)
+        return Finder(self.pods.get, self._intent, self.guestside.session, machines)
 
     def parts(self) -> list[Part]:
         """In the order they are opened; they are closed the other way round."""
@@ -156,6 +166,7 @@ class Assembly:
             Part(name="lease", run=self._hold_lease),
             Part(name="watches", run=self._watch),
             Part(name="events", run=self.events.run),
+            Part(name="consoles", run=self.consoles.run),
             Part(name="guests", run=self.guestside.run),
             Part(name="KubeVirt", run=self._attend_kubevirt),
             Part(name="corridor", run=self._corridor),
@@ -230,7 +241,7 @@ class Assembly:
 
     def _call(self, port: int, key: PodKey) -> AbstractAsyncContextManager[ByteStream]:
         """To the guest of a Pod. Raises ``Transient`` when it has none."""
-        intent = self.store.get(key.uid) if self.store is not None else None
+        intent = self._intent(key.uid)
         if intent is None:
             raise Transient("the Pod has no virtual machine", reason="NoVirtualMachine")
         return self.streams.vsock(key.namespace, intent.vm_name, port)

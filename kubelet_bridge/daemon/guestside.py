@@ -26,7 +26,7 @@ from kubelet_bridge.guest.logs import LogStore
 from kubelet_bridge.guest.ports import Enqueue, ManifestSource, RecordEvent, RecordUsage
 from kubelet_bridge.guest.registry import GuestRegistry
 from kubelet_bridge.guest.server import GuestServer
-from kubelet_bridge.guest.session import Parts
+from kubelet_bridge.guest.session import GuestSession, Parts
 from kubelet_bridge.kube.client import Client
 from kubelet_bridge.kube.credentials import SERVICE_ACCOUNT
 from kubelet_bridge.model.meta import PodKey
@@ -107,6 +107,10 @@ class GuestSide:
         self._registry = GuestRegistry(await GuestStore.load(self._database), parts, enqueue=enqueue)
         await self._registry.keep_only(uids)
         return self._registry
+
+    def session(self, uid: str) -> GuestSession | None:
+        """The connected agent of a machine's uid."""
+        return self._registry.session(uid) if self._registry is not None else None
 
     async def access(self) -> GuestAccess | None:
         """How guests reach us; None when they get no agent, or not yet: ``trouble`` says why, and ``run`` goes on."""

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from types import TracebackType
 from typing import Self
 
@@ -75,11 +75,23 @@ class ByteStreams:
             ApiError: the VMI is not there or does not run, has no vsock, or nobody listens; or we may not.
         """
         path = VMI_SUBRESOURCES.path(namespace, name, "vsock")
-        async with self._opened(path, {"port": str(port), "tls": "false"}) as socket:
-            yield ByteStream(socket)
+        async with self._opened(path, {"port": str(port), "tls": "false"}) as stream:
+            yield stream
+
+    def console(self, namespace: str, name: str) -> AbstractAsyncContextManager[ByteStream]:
+        """The serial console of a VMI. It has one user, the newest. Raises as ``vsock``."""
+        return self._opened(VMI_SUBRESOURCES.path(namespace, name, "console"), {})
+
+    def vnc(self, namespace: str, name: str) -> AbstractAsyncContextManager[ByteStream]:
+        """The screen of a VMI, as RFB. It has one user, the newest. Raises as ``vsock``."""
+        return self._opened(VMI_SUBRESOURCES.path(namespace, name, "vnc"), {})
+
+    def portforward(self, namespace: str, name: str, port: int) -> AbstractAsyncContextManager[ByteStream]:
+        """A TCP port of a VMI, which virt-api dials at the address in its status. Raises as ``vsock``."""
+        return self._opened(VMI_SUBRESOURCES.path(namespace, name, f"portforward/{port}"), {})
 
     @asynccontextmanager
-    async def _opened(self, path: str, query: dict[str, str]) -> AsyncIterator[aiohttp.ClientWebSocketResponse]:
+    async def _opened(self, path: str, query: dict[str, str]) -> AsyncIterator[ByteStream]:
         if self._http is None:
             raise RuntimeError("byte streams are not open")
         authorization = await self._credentials.authorization()
@@ -94,6 +106,6 @@ class ByteStreams:
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
             raise ApiUnavailable(0, "Unreachable", f"GET {path}: {str(error) or type(error).__name__}") from error
         try:
-            yield socket
+            yield ByteStream(socket)
         finally:
             await socket.close()

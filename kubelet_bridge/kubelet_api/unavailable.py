@@ -8,14 +8,8 @@ from kubelet_bridge.kubelet_api.routing import served
 _BOTH = ("GET", "POST")
 
 NOT_YET: dict[str, tuple[tuple[str, ...], str]] = {
-    "/exec/{namespace}/{pod}/{container}": (_BOTH, "exec (kubectl exec and cp)"),
-    "/exec/{namespace}/{pod}/{uid}/{container}": (_BOTH, "exec (kubectl exec and cp)"),
-    "/attach/{namespace}/{pod}/{container}": (_BOTH, "attach (kubectl attach)"),
-    "/attach/{namespace}/{pod}/{uid}/{container}": (_BOTH, "attach (kubectl attach)"),
     "/portForward/{namespace}/{pod}": (_BOTH, "port forwarding (kubectl port-forward)"),
     "/portForward/{namespace}/{pod}/{uid}": (_BOTH, "port forwarding (kubectl port-forward)"),
-    "/run/{namespace}/{pod}/{container}": (("POST",), "run"),
-    "/run/{namespace}/{pod}/{uid}/{container}": (("POST",), "run"),
 }
 """Route → methods, and what is missing in words a user knows."""
 

@@ -15,6 +15,8 @@ from kubelet_bridge.translate.launcher import holds
 LABEL_SCHEDULABLE = "kubevirt.io/schedulable"
 DEFAULT_OVERHEAD = Quantity.parse("360Mi")
 _RESOURCES = ("cpu", "memory", "ephemeral-storage", "pods")
+EXTEND_WEBSOCKETS = "ExtendWebSocketsToKubelet"
+"""WebSockets may be passed on to us as they are (KEP-4006), which the API server does from 1.36 on."""
 
 
 class Resources(msgspec.Struct, frozen=True):
@@ -120,7 +122,7 @@ def build(facts: NodeFacts, offered: Resources, health: Health) -> dict[str, Any
         "addresses": [{"type": one.type, "address": one.address} for one in facts.addresses],
         "daemonEndpoints": {"kubeletEndpoint": {"Port": facts.port}},
         "nodeInfo": _node_info(facts),
-        "declaredFeatures": [],
+        "declaredFeatures": [EXTEND_WEBSOCKETS],
     }
 
 

@@ -36,6 +36,8 @@ pytestmark = [
 
 SPDY = {"KUBECTL_REMOTE_COMMAND_WEBSOCKETS": "false", "KUBECTL_PORT_FORWARD_WEBSOCKETS": "false"}
 OS = "containerdisk://example.test/os:1"
+RUN = "example.test/containerdisks/os:1"
+"""``kubectl run`` takes no scheme."""
 
 
 @pytest.fixture
@@ -243,9 +245,9 @@ async def test_attach_run_and_debug(node: Bridge, world: World, client: Kubectl)
 
 async def runs_a_pod(world: World, kubectl: Kubectl) -> None:
     spec = pod(world, "two")["spec"]
-    spec["containers"] = [{"name": "two", "image": OS, "stdin": True, "tty": True, "command": ["sh"]}]
+    spec["containers"] = [{"name": "two", "image": RUN, "stdin": True, "tty": True, "command": ["sh"]}]
     overrides = json.dumps({"apiVersion": "v1", "spec": spec})
-    run = kubectl.argv("run", "two", "-it", "--rm", f"--image={OS}", f"--overrides={overrides}", "--restart=Never")
+    run = kubectl.argv("run", "two", "-it", "--rm", f"--image={RUN}", f"--overrides={overrides}", "--restart=Never")
     async with terminal(*run, env=kubectl.env) as screen:
         screen.type("\necho $((6*7))run\n")
         await screen.sees("42run", seconds=90)
