@@ -19,7 +19,7 @@ from kubelet_bridge.kube.certificates import ServingSigner, client_authority
 from kubelet_bridge.kube.client import Client
 from kubelet_bridge.kube.nodes import NodeObjects
 from kubelet_bridge.kube.reviews import Reviews
-from kubelet_bridge.kubelet_api import health, pods, unavailable
+from kubelet_bridge.kubelet_api import health, pods
 from kubelet_bridge.kubelet_api.auth import Authenticator, Authorizer
 from kubelet_bridge.kubelet_api.clientca import ClientCa
 from kubelet_bridge.kubelet_api.server import KubeletServer
@@ -36,6 +36,7 @@ from kubelet_bridge.model.resources import (
 from kubelet_bridge.node.identity import NodeIdentity
 from kubelet_bridge.node.ports import ReadyState
 from kubelet_bridge.node.registration import Registration
+from tests.support import unplugged
 from tests.support.bridge import decoded, eventually
 
 pytestmark = [pytest.mark.cluster, pytest.mark.timeout(90)]
@@ -96,7 +97,7 @@ async def endpoint(dev_cluster: DevCluster, admin: Client, tmp_path: Path) -> As
             routes=[
                 *health.routes("/healthz", {"ping": lambda: None}),
                 *pods.routes(lambda: [b'{"metadata":{"name":"a"}}'], list),
-                *unavailable.routes(),
+                *unplugged.routes(),
             ],
             authenticator=Authenticator(reviews.token),
             authorizer=Authorizer(reviews.access),

@@ -15,7 +15,7 @@ import pytest
 from aiohttp import web
 
 from kubelet_bridge.errors import ApiUnavailable, NotFound, Terminal
-from kubelet_bridge.kubelet_api import configz, disabled, exposition, health, pods, unavailable
+from kubelet_bridge.kubelet_api import configz, disabled, exposition, health, pods
 from kubelet_bridge.kubelet_api.auth import AccessReviewer, Authenticator, Authorizer, TokenReviewer
 from kubelet_bridge.kubelet_api.certificates import FileCertificate, KeyPair
 from kubelet_bridge.kubelet_api.clientca import ClientCa
@@ -26,6 +26,7 @@ from kubelet_bridge.kubelet_api.stats import routes as stats
 from kubelet_bridge.kubelet_api.stats.routes import Collect
 from kubelet_bridge.kubelet_api.tls import Tls
 from kubelet_bridge.model.access import Attributes, User
+from tests.support import unplugged
 from tests.support.authority import Authority
 from tests.support.usage import Metered
 
@@ -73,7 +74,7 @@ class World:
             *stats.routes(lambda: self.collect, {"ping": lambda: None, "syncloop": lambda: self.unhealthy}),
             *configz.routes(lambda: {"port": self.port}),
             *disabled.routes(),
-            *unavailable.routes(),
+            *unplugged.routes(),
             web.get("/test/whoami", whoami),
             web.get("/test/fails/{how}", fails),
             web.get("/test/slow", self.slow),

@@ -99,7 +99,7 @@ async def test_errors_are_plain_text(serving: Serving) -> None:
         assert (await world.get("/nothing", token=FULL)) == (404, "404 page not found\n")
         assert (await world.ask("DELETE", "/pods", token=FULL)) == (405, "405: Method Not Allowed\n")
         status, text = await world.ask("POST", "/exec/ns/pod/c?command=ls", token=FULL)
-        assert (status, text) == (501, "this version of kubelet-bridge has no exec (kubectl exec and cp) yet\n")
+        assert (status, text) == (501, "there are no guests\n")
         assert await world.get("/pods") == (401, "Unauthorized\n")
         assert await world.get("/pods", token=NOTHING) == (
             403, "Forbidden (user=nothing, verb=get, resource=nodes, subresource(s)=[pods proxy])\n",
