@@ -13,8 +13,8 @@ from kubelet_bridge.kubelet_api.portforward.websocket import WebSocketForwarding
 from kubelet_bridge.kubelet_api.ports import FindPod, PodRef
 from kubelet_bridge.kubelet_api.remotecommand.websocket import asks_for_websocket, offered
 from kubelet_bridge.kubelet_api.routing import served
+from kubelet_bridge.kubelet_api.spdy.handshake import negotiated
 from kubelet_bridge.kubelet_api.spdy.limits import Limits
-from kubelet_bridge.kubelet_api.spdy.negotiation import negotiate
 from kubelet_bridge.kubelet_api.spdy.session import SpdySession
 from kubelet_bridge.kubelet_api.spdy.tunnel import LARGEST_MESSAGE, WebSocketWire
 from kubelet_bridge.kubelet_api.spdy.upgrade import upgrade
@@ -58,7 +58,7 @@ class PortForwarding:
         return Target(ref, self._find(ref))
 
     async def _spdy(self, request: web.Request, target: Target) -> web.StreamResponse:
-        protocol = negotiate(request, [PROTOCOL])
+        protocol = negotiated(request, [PROTOCOL])
         if isinstance(protocol, web.Response):
             return protocol
         response, wire = await upgrade(request, protocol)
