@@ -131,7 +131,7 @@ class Assembly:
         self.view.pods.subscribe(lambda _, pod: self.guestside.logs.poke(pod.head.uid))
         self.server = serving.kubelet_server(
             settings, self.client, self.view, metrics, self.tls, self._checks(), self.nodeside.maximum_pods,
-            self.meter.freeze, [*inside.routes(self._finder()), *log_routes(self.logs.open)],
+            self.meter.freeze, [*inside.routes(self._finder(), settings), *log_routes(self.logs.open)],
         )  # fmt: skip
         self.admin = serving.admin_server(settings, metrics, {"node": self._not_ready})
         api = NodeObjects(self.client, settings.node_name)

@@ -13,7 +13,7 @@ from kubelet_bridge.kube.certificates import ServingSigner, client_authority
 from kubelet_bridge.kube.client import Client
 from kubelet_bridge.kube.reviews import Reviews
 from kubelet_bridge.kube.view import NodeView
-from kubelet_bridge.kubelet_api import configz, disabled, exposition, health, pods, unavailable
+from kubelet_bridge.kubelet_api import configz, disabled, exposition, health, pods
 from kubelet_bridge.kubelet_api.admin import AdminServer
 from kubelet_bridge.kubelet_api.auth import Authenticator, Authorizer
 from kubelet_bridge.kubelet_api.certificates import FileCertificate, KeyPair, SelfSignedCertificate, ServingCertificate
@@ -64,7 +64,7 @@ def kubelet_server(
             *health.routes("/healthz", checks), *pods.routes(lambda: assigned(view), lambda: running(view)),
             *exposition.routes("/metrics", metrics.scrape), *stats.routes(usage, checks), *more,
             *configz.routes(lambda: configuration(settings, port=server.port, pods=maximum_pods())),
-            *disabled.routes(), *unavailable.routes(),
+            *disabled.routes(),
         ],
         authenticator=Authenticator(reviews.token), authorizer=Authorizer(reviews.access),
         observe=metrics.observe_served, observe_session=metrics.observe_session,
