@@ -87,3 +87,18 @@ async def every(
         except tolerate as error:
             log.warning("will be tried again", action=getattr(act, "__qualname__", repr(act)), error=str(error))
         await asyncio.sleep(interval * (1 + random.random() * jitter))  # noqa: S311 - spreading, not secrecy
+
+
+async def first_of(*works: Coroutine[Any, Any, object]) -> None:
+    """Run all until the first ends, whose error is raised; then the others are cancelled and waited for."""
+    loop = asyncio.get_running_loop()
+    tasks = [loop.create_task(work) for work in works]
+    try:
+        await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+        ended = [task for task in tasks if task.done()]
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+    for task in ended:
+        task.result()

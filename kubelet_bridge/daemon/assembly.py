@@ -31,6 +31,7 @@ from kubelet_bridge.daemon.nodeside import NodeSide, node_ip
 from kubelet_bridge.daemon.podlogs import PodLogs
 from kubelet_bridge.daemon.recovery import recover
 from kubelet_bridge.daemon.usage import Capacity, NodeMeter, capacity
+from kubelet_bridge.daemon.vmreader import StoredVms
 from kubelet_bridge.errors import SettingsError, Transient
 from kubelet_bridge.kube import credentials
 from kubelet_bridge.kube.bytestream import ByteStream, ByteStreams
@@ -44,6 +45,7 @@ from kubelet_bridge.kube.watch import EventKind
 from kubelet_bridge.kubelet_api.console.consoles import Consoles
 from kubelet_bridge.kubelet_api.health import Check
 from kubelet_bridge.kubelet_api.logs.handler import routes as log_routes
+from kubelet_bridge.kubelet_api.vms.routes import routes as vm_routes
 from kubelet_bridge.model.core import Node
 from kubelet_bridge.model.intent import Intent
 from kubelet_bridge.model.kubevirt import VirtualMachine
@@ -129,9 +131,15 @@ class Assembly:
             self.pods.get, self._intent, self.guestside.logs, console_logs(self.client, self.view).open
         )  # fmt: skip
         self.view.pods.subscribe(lambda _, pod: self.guestside.logs.poke(pod.head.uid))
+        machines = KubeVirtMachines(self.streams, self.consoles)
+        finder = Finder(self.pods.get, self._intent, self.guestside.session, machines)
+        vms = StoredVms(Path(settings.state_dir), self.view, self.guestside.guest)
         self.server = serving.kubelet_server(
             settings, self.client, self.view, metrics, self.tls, self._checks(), self.nodeside.maximum_pods,
-            self.meter.freeze, [*inside.routes(self._finder(), settings), *log_routes(self.logs.open)],
+            self.meter.freeze, [
+                *inside.routes(finder, settings), *log_routes(self.logs.open),
+                *vm_routes(vms, console=self.consoles.view, screen=lambda *vm: machines.screen(*vm)()),
+            ],
         )  # fmt: skip
         self.admin = serving.admin_server(settings, metrics, {"node": self._not_ready})
         api = NodeObjects(self.client, settings.node_name)
@@ -146,10 +154,6 @@ class Assembly:
         self.loop: SyncLoop | None = None
         self.config: BridgeConfig | None = None
         self._kubevirt_seen = False
-
-    def _finder(self) -> Finder:
-        machines = KubeVirtMachines(self.streams, self.consoles)
-        return Finder(self.pods.get, self._intent, self.guestside.session, machines)
 
     def parts(self) -> list[Part]:
         """In the order they are opened; they are closed the other way round."""

@@ -29,6 +29,7 @@ from kubelet_bridge.guest.server import GuestServer
 from kubelet_bridge.guest.session import GuestSession, Parts
 from kubelet_bridge.kube.client import Client
 from kubelet_bridge.kube.credentials import SERVICE_ACCOUNT
+from kubelet_bridge.model.guest import Guest
 from kubelet_bridge.model.meta import PodKey
 from kubelet_bridge.reconcile.ports import GuestPort
 from kubelet_bridge.settings import Settings, address, cache_root
@@ -107,6 +108,10 @@ class GuestSide:
         self._registry = GuestRegistry(await GuestStore.load(self._database), parts, enqueue=enqueue)
         await self._registry.keep_only(uids)
         return self._registry
+
+    def guest(self, uid: str) -> Guest | None:
+        """What is known of the guest of a machine's uid."""
+        return self._registry.get(uid) if self._registry is not None else None
 
     def session(self, uid: str) -> GuestSession | None:
         """The connected agent of a machine's uid."""

@@ -31,6 +31,7 @@ def configuration(settings: Settings, *, port: int, pods: int) -> dict[str, Any]
                 "cacheUnauthorizedTTL": duration(auth.ACCESS_DENIED),
             },
         },
+        "streamingConnectionIdleTimeout": duration(settings.streaming_idle_seconds),
         "syncFrequency": duration(settings.resync_seconds),
         "nodeStatusUpdateFrequency": duration(registration.INTERVAL),
         "nodeStatusReportFrequency": duration(settings.status_seconds),

@@ -7,6 +7,7 @@ reader to confirm (``reconcile`` asks with a GET before it acts on an absence).
 
 import asyncio
 from collections.abc import Callable, Iterable, Mapping
+from datetime import UTC, datetime
 
 import msgspec
 import structlog
@@ -42,6 +43,7 @@ class Informer:
 
     Attributes:
         connected: whether a watch is open: what the cache holds is what there is, give or take a moment.
+        stale_since: since when the server could not be followed, which is how old the cache is; None when it can be.
     """
 
     def __init__(
@@ -51,6 +53,7 @@ class Informer:
     ) -> None:  # fmt: skip
         self.resource = resource
         self.connected = False
+        self.stale_since: datetime | None = None
         selectors = {"labelSelector": label_selector, "fieldSelector": field_selector}
         self._query = Query(
             resource=resource, namespace=namespace, headers=headers,
@@ -122,6 +125,7 @@ class Informer:
                 listed = await self._follow()
                 asked = 0.0
             except ApiError as error:
+                self.stale_since = self.stale_since or datetime.now(UTC)
                 listed = listed and _may_resume(error)
                 asked = error.retry_after or 0.0
                 self._complain(error, listed)
@@ -165,7 +169,7 @@ class Informer:
             async with watch(
                 self._client, self._query, resource_version=self._replica.version, window=self._window, idle=self._idle
             ) as events:
-                self.connected = True
+                self.connected, self.stale_since = True, None
                 async for kind, raw in events:
                     heard = True
                     if (cached := self._decode(raw)) is not None:

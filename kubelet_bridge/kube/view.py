@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Callable, Iterable
+from datetime import datetime
 from typing import Any
 
 import msgspec
@@ -67,6 +68,11 @@ class NodeView:
     def informers(self) -> list[Informer]:
         """Every informer, to be run."""
         return [self.pods, self.vms, self.vmis, self.launchers]
+
+    @property
+    def stale_since(self) -> datetime | None:
+        """Since when something of the cluster could not be followed; None when all of it can be."""
+        return min((one.stale_since for one in self.informers if one.stale_since is not None), default=None)
 
     async def wait_synced(self) -> None:
         """Return once every cache has had its first list."""

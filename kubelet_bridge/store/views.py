@@ -20,7 +20,12 @@ from kubelet_bridge.store.records import convert, select
 _OF_UID = "WHERE uid = ?"
 _FOUND = """
 WHERE id = :wanted OR uid = :wanted OR namespace || '/' || name = :wanted
-ORDER BY destroyed_at IS NOT NULL, accepted_at DESC LIMIT 1
+ORDER BY destroyed_at IS NOT NULL, COALESCE(json_extract(data, '$.pod_uid'), '') <> '', accepted_at DESC LIMIT 1
+"""
+_PAGE = """
+WHERE (:destroyed OR destroyed_at IS NULL) AND :namespace IN ('', namespace) AND :name IN ('', name)
+AND (namespace, name, accepted_at, uid) > (:after_namespace, :after_name, :after_accepted_at, :after_uid)
+ORDER BY namespace, name, accepted_at, uid LIMIT :limit
 """
 
 
@@ -44,6 +49,18 @@ class Summary(msgspec.Struct, frozen=True):
     accepted_at: datetime
     updated_at: datetime
     destroyed_at: datetime | None
+
+
+class Row(msgspec.Struct, frozen=True):
+    """One row as it is stored: ``data`` is the intent's JSON. Times are text that sorts."""
+
+    uid: str
+    namespace: str
+    name: str
+    accepted_at: str
+    updated_at: datetime
+    destroyed_at: datetime | None
+    data: str
 
 
 class Boot(msgspec.Struct, frozen=True):
@@ -78,8 +95,28 @@ def list_intents(directory: Path, *, destroyed: bool = False) -> list[Summary]:
         return convert(Summary, rows)
 
 
+def page(
+    directory: Path, *, namespace: str = "", name: str = "", destroyed: bool = False, limit: int,
+    after: tuple[str, str, str, str] = ("", "", "", ""),
+) -> list[Row]:  # fmt: skip
+    """At most ``limit`` rows that come after the position ``after`` (namespace, name, accepted_at, uid of a row).
+
+    Raises:
+        Terminal: there is no database, or it cannot be read.
+    """
+    columns = ("namespace", "name", "accepted_at", "uid")
+    parameters = {
+        "namespace": namespace, "name": name, "destroyed": destroyed, "limit": limit,
+        **{f"after_{column}": value for column, value in zip(columns, after, strict=True)},
+    }  # fmt: skip
+    with _reading(directory) as connection:
+        return convert(Row, connection.execute(select(Row, "intents", _PAGE), parameters))
+
+
 def show(directory: Path, wanted: str) -> Detail:
-    """The intent whose id, Pod uid or ``namespace/name`` is ``wanted``; of one name, the living and then the youngest.
+    """The intent whose id, Pod uid or ``namespace/name`` is ``wanted``.
+
+    Of one name the living comes first, then the Pod's own before those of its machines, then the youngest.
 
     Raises:
         Terminal: there is none (the message names the nearest), there is no database, or it cannot be read.

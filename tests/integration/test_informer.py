@@ -124,6 +124,19 @@ async def test_a_cut_watch_goes_on_where_it_was(subject: Subject) -> None:
         assert subject.network.count("GET") == 1, "it was listed again"
 
 
+async def test_it_tells_since_when_the_server_cannot_be_followed(subject: Subject) -> None:
+    async with subject.watching() as informer:
+        assert informer.stale_since is None
+        subject.network.down = True
+        subject.network.cut()
+        await _soon(lambda: informer.stale_since is not None, "the cache stale")
+        since, asked = informer.stale_since, len(subject.network.requests)
+        await _soon(lambda: len(subject.network.requests) >= asked + 2, "more tries in vain")
+        assert informer.stale_since == since
+        subject.network.down = False
+        await _soon(lambda: informer.stale_since is None, "the cache fresh again")
+
+
 @pytest.mark.parametrize("as_event", [False, True], ids=["as status", "as event"])
 async def test_a_version_that_has_expired(subject: Subject, *, as_event: bool) -> None:
     kept, _, replaced = await subject.create("kept", "gone", "replaced")

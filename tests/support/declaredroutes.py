@@ -4,8 +4,11 @@ import re
 from pathlib import Path
 from typing import NamedTuple
 
+from aiohttp import web
+
 from kubelet_bridge.daemon.assembly import Assembly
 from kubelet_bridge.kube.credentials import Credentials
+from kubelet_bridge.kubelet_api.routing import route
 from kubelet_bridge.settings import Settings
 from kubelet_bridge.telemetry.metrics import Metrics
 
@@ -32,3 +35,20 @@ def declared(directory: Path) -> list[Declared]:
     assembly = Assembly(settings, Metrics(), Credentials("http://127.0.0.1:1", None, _nobody), "127.0.0.1")
     routes = assembly.server._runner.app.router.routes()
     return [Declared(one.method, one.resource.canonical) for one in routes if one.resource is not None]
+
+
+def methods(one: Declared) -> tuple[str, ...]:
+    """Those to try."""
+    return ("GET", "POST") if one.method == "*" else (one.method,)
+
+
+def stubs(routes: list[Declared]) -> list[web.RouteDef]:
+    """The same routes, which only tell that they were come to."""
+
+    def stub(one: Declared) -> web.RouteDef:
+        async def handle(_request: web.Request) -> web.StreamResponse:
+            return web.Response(text=one.path)
+
+        return route(one.method, one.path, handle)
+
+    return [stub(one) for one in routes]

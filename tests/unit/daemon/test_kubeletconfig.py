@@ -24,6 +24,7 @@ def test_what_is_not_set_is_not_invented() -> None:
             "mode": "Webhook",
             "webhook": {"cacheAuthorizedTTL": "5m0s", "cacheUnauthorizedTTL": "30s"},
         },
+        "streamingConnectionIdleTimeout": "4h0m0s",
         "syncFrequency": "15s",
         "nodeStatusUpdateFrequency": "10s",
         "nodeStatusReportFrequency": "5m0s",

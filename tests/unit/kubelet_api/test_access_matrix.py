@@ -6,12 +6,10 @@ from pathlib import Path
 
 import aiohttp
 import pytest
-from aiohttp import web
 
-from kubelet_bridge.kubelet_api.routing import route
 from kubelet_bridge.model.access import Attributes, User
 from tests.support.authority import Authority
-from tests.support.declaredroutes import Declared, declared
+from tests.support.declaredroutes import Declared, declared, methods, stubs
 from tests.support.kubelet_endpoint import Serving, World
 
 RIGHTS = {
@@ -40,7 +38,8 @@ def may(who: str, method: str, path: str) -> bool:
         return False
     if who == "the API server":
         return True
-    reaches_in = path.startswith(REACHES_IN) or (path.startswith("/vms/") and path.endswith(REACHES_IN_AT_THE_END))
+    shown = path.startswith("/vms/") and path.rstrip("/").endswith(REACHES_IN_AT_THE_END)
+    reaches_in = path.startswith(REACHES_IN) or shown
     subresource = OF_THEIR_OWN.get(path.split("/")[1], "proxy")
     return ("create" if reaches_in else VERBS[method], subresource) in RIGHTS[who]
 
@@ -60,22 +59,6 @@ async def callers(world: World) -> AsyncIterator[dict[str, Callable[..., aiohttp
             "the API server": lambda method, url: certified.request(method, url, allow_redirects=False),
             **{name: with_token(name) for name in RIGHTS},
         }
-
-
-def methods(one: Declared) -> tuple[str, ...]:
-    return ("GET", "POST") if one.method == "*" else (one.method,)
-
-
-def stubs(routes: list[Declared]) -> list[web.RouteDef]:
-    """The same routes, which only tell that they were come to."""
-
-    def stub(one: Declared) -> web.RouteDef:
-        async def handle(_request: web.Request) -> web.StreamResponse:
-            return web.Response(text=one.path)
-
-        return route(one.method, one.path, handle)
-
-    return [stub(one) for one in routes]
 
 
 @pytest.fixture

@@ -1,0 +1,3 @@
+from tests.support.kubelet_endpoint import serving
+
+__all__ = ["serving"]
