@@ -7,53 +7,17 @@ Down: a forwarded connection to a server in the guest that sends; up: to one tha
 
 import argparse
 import asyncio
-import json
 import os
-import sys
 import tempfile
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 
-from kubelet_bridge.agent.v1 import agent_pb2 as pb
-from kubelet_bridge.guest import bundle
 from kubelet_bridge.guest.session import GuestSession
-from tests.support.guests import MemoryRecords, Node, pod_key
+from kubelet_bridge.settings import cache_root
+from tests.support.realagent import connected_agent
 
 MIB = 1024 * 1024
-KEY = pod_key("bench")
-
-
-@asynccontextmanager
-async def connected_agent(directory: Path) -> AsyncIterator[GuestSession]:
-    """A guest with nothing to run but what it is asked to."""
-    file = directory / "agent.pyz"
-    await asyncio.to_thread(bundle.build, file, Path("~/.cache/kubelet-bridge").expanduser())
-    async with Node(directory, MemoryRecords()).serving() as node:
-        node.registry.expect(KEY, boot="vmi-1")
-        node.manifests[KEY.uid] = pb.PodManifest(
-            revision="1", pod_uid=KEY.uid, pod_name="bench", pod_namespace="default", boot="vmi-1",
-            runtime=pb.RUNTIME_HOST,
-        )  # fmt: skip
-        seed = {
-            "version": 1, "pod_uid": KEY.uid, "address": f"127.0.0.1:{node.port}",
-            "server_name": "kubelet-bridge-guest", "ca": node.authority.certificate.decode(),
-            "token": node.boot_token(KEY),
-        }  # fmt: skip
-        (directory / "agent.json").write_text(json.dumps(seed))
-        agent = await asyncio.create_subprocess_exec(
-            sys.executable, "-I", "-S", str(file), "run", "--config", "agent.json", "--state", "state", "--run", "run",
-            cwd=directory, env={"PATH": os.environ["PATH"]},
-        )  # fmt: skip
-        try:
-            while (session := node.registry.session(KEY.uid)) is None or KEY.uid not in node.records.kept:
-                await asyncio.sleep(0.05)
-            await asyncio.sleep(1.0)
-            yield session
-        finally:
-            agent.terminate()
-            await agent.wait()
 
 
 async def serve_bytes(total: int) -> tuple[asyncio.Server, asyncio.Server, Callable[[], Awaitable[None]]]:
@@ -121,7 +85,7 @@ async def main() -> None:
     giver, taker, taken = await serve_bytes(total)
     give_port, take_port = (one.sockets[0].getsockname()[1] for one in (giver, taker))
     with tempfile.TemporaryDirectory() as name:
-        async with connected_agent(Path(name)) as session:
+        async with connected_agent(Path(name), cache_root()) as session:
             tcp = await timed(plain(give_port), total)
             for way, work in (
                 ("down", down(session, give_port)), ("up", up(session, take_port, total, taken)),

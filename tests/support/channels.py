@@ -84,11 +84,10 @@ class Client:
         return None
 
     async def all(self) -> Told:
-        told = Told()
+        heard_on = {number: bytearray() for number in (1, 2, 3)}
         while (heard := await self.hear()) is not None:
-            channel, data = heard
-            name = {1: "out", 2: "err", 3: "error"}[channel]
-            setattr(told, name, getattr(told, name) + data)
+            heard_on[heard[0]] += heard[1]
+        told = Told(*(bytes(heard_on[number]) for number in (1, 2, 3)))
         told.close = self.socket.close_code
         return told
 
