@@ -175,7 +175,7 @@ def sample(message: pb.MetricsSample, *, at: int, instance: str, boot_id: str) -
         one.name: _container_sample(one) for one in message.containers[:MAX_CONTAINERS] if is_container_name(one.name)
     }
     return Sample(
-        at=at, taken_at=_figure(message.time), source=Source.AGENT, instance=instance, epoch=boot_id,
+        at=at, taken_at=_time(message.time), source=Source.AGENT, instance=instance, epoch=boot_id,
         machine=_usage(message.guest), containers=tuple(containers.values()),
         filesystems=tuple(_filesystem_sample(one) for one in message.filesystems[:_MAX_ITEMS]),
         interfaces=tuple({one.name: one for one in map(_interface, message.interfaces[:_MAX_ITEMS])}.values()),
@@ -185,6 +185,10 @@ def sample(message: pb.MetricsSample, *, at: int, instance: str, boot_id: str) -
 def _figure(number: int) -> int:
     """A guest may say anything, and sums of figures have to fit into the 64 bits that readers have."""
     return min(number, _MOST)
+
+
+def _time(nanoseconds: int) -> int:
+    return min(nanoseconds, _LATEST)
 
 
 def _usage(message: pb.Usage) -> Usage:
@@ -200,7 +204,7 @@ def _usage(message: pb.Usage) -> Usage:
 
 def _container_sample(message: pb.ContainerUsage) -> ContainerSample:
     return ContainerSample(
-        name=message.name, started_at=_figure(message.started_at), usage=_usage(message.usage),
+        name=message.name, started_at=_time(message.started_at), usage=_usage(message.usage),
         rootfs=_figure(message.filesystem_used_bytes) or None, logs=_figure(message.log_bytes) or None,
     )  # fmt: skip
 

@@ -17,6 +17,7 @@ from kubelet_bridge.model.guestrecord import GuestRecord
 from tests.support.guests import Agent, MemoryRecords, Node, pod_key, soon
 from tests.support.rawhttp2 import RawClient, frame
 
+NOW = 1_772_366_400 * 10**9
 EVIL, GOOD = pod_key("evil"), pod_key("good")
 
 
@@ -173,12 +174,14 @@ async def test_figures_are_taken_without_what_nobody_asked_for(node: Node, evil:
         await agent.settle(node)
         unknown = b"\xfa\x3e" + _varint(100_000) + b"u" * 100_000  # field 1007
         usage = pb.Usage(processes=3, cpu_nanoseconds=2**64 - 1).SerializeToString() + unknown
-        body = b"\x12" + _varint(len(usage)) + usage + unknown
+        times = pb.MetricsSample(time=NOW, containers=[pb.ContainerUsage(name="c", started_at=NOW - 1)])
+        body = b"\x12" + _varint(len(usage)) + usage + unknown + times.SerializeToString()
         await agent.raw(b"\x42" + _varint(len(body)) + body)
         await soon(lambda: len(node.samples) == 1, "a sample")
         ((key, sample),) = node.samples
         assert key == EVIL
         assert (sample.machine.processes, sample.machine.cpu) == (3, 2**60)
+        assert (sample.taken_at, sample.containers[0].started_at) == (NOW, NOW - 1)
         assert len(msgspec.json.encode(sample)) < 1000
 
 
