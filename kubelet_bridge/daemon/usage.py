@@ -18,10 +18,10 @@ from kubelet_bridge.kubelet_api.stats.routes import Collect
 from kubelet_bridge.model.core import Node, Pod
 from kubelet_bridge.model.meta import PodKey
 from kubelet_bridge.model.quantity import InvalidQuantity, Quantity
-from kubelet_bridge.model.usage import DiskUsage, MachineFigures, NodeUsage, PodFacts, Sample, Usage
+from kubelet_bridge.model.usage import DiskUsage, Figures, MachineFigures, NodeUsage, PodFacts, Sample, Usage
 from kubelet_bridge.translate.podfacts import pod_facts
 from kubelet_bridge.translate.podusage import pod_usage
-from kubelet_bridge.translate.usagebook import Kept, UsageBook, load
+from kubelet_bridge.translate.usagebook import Kept, UsageBook, load, node_figures
 
 log = structlog.get_logger(__name__)
 
@@ -95,13 +95,18 @@ class NodeMeter:
 
     def freeze(self) -> Collect:
         """What is known now; the rest of the work may be done on any thread."""
-        now, capacity = self._wall_clock(), self._capacity()
-        machines, pods = self._book.machines(), self._pods()
-        node = self._book.node(self._name, now, disk=None, cores=capacity.cores, memory=capacity.memory)
+        now, capacity, pods = self._wall_clock(), self._capacity(), self._pods()
+        machines, totals = self._book.machines(), self._book.totals()
 
         def collect() -> NodeUsage:
-            usages = tuple(pod_usage(one, machines, now) for one in self._facts.of(pods))
-            return msgspec.structs.replace(node, pods=usages, disk=disk_usage(self._directory, now))
+            figures = node_figures(totals, machines.values(), now)
+            return NodeUsage(
+                name=self._name, figures=figures, bridge=totals.bridge or Figures(at=now),
+                started_at=totals.started_at, process_started_at=totals.process_started_at,
+                pods=tuple(pod_usage(one, machines, now) for one in self._facts.of(pods)),
+                interfaces=(totals.network,), disk=disk_usage(self._directory, now), cores=capacity.cores,
+                memory=capacity.memory,
+            )  # fmt: skip
 
         return collect
 

@@ -8,6 +8,10 @@ from enum import StrEnum
 import msgspec
 
 
+class _Value(msgspec.Struct, frozen=True, gc=False):
+    """Base. None of these can be part of a cycle, and with ten thousand Pods a collector's look at each takes long."""
+
+
 class Source(StrEnum):
     """Who measured. The counters of two sources have nothing to do with each other."""
 
@@ -15,7 +19,7 @@ class Source(StrEnum):
     KUBEVIRT = "kubevirt"
 
 
-class Usage(msgspec.Struct, frozen=True):
+class Usage(_Value, frozen=True, gc=False):
     """What a machine or a container has used (``cpu``: since it began) and uses.
 
     ``working_set`` is memory less what the kernel could drop at once, as a kubelet has it; ``processes`` are threads.
@@ -28,7 +32,7 @@ class Usage(msgspec.Struct, frozen=True):
     processes: int | None = None
 
 
-class ContainerSample(msgspec.Struct, frozen=True):
+class ContainerSample(_Value, frozen=True, gc=False):
     """One run of a container; ``started_at`` is by the clock of who measured, and tells runs apart."""
 
     name: str
@@ -38,7 +42,7 @@ class ContainerSample(msgspec.Struct, frozen=True):
     logs: int | None = None
 
 
-class FilesystemSample(msgspec.Struct, frozen=True):
+class FilesystemSample(_Value, frozen=True, gc=False):
     """One that is mounted in the guest."""
 
     device: str
@@ -49,7 +53,7 @@ class FilesystemSample(msgspec.Struct, frozen=True):
     inodes_used: int = 0
 
 
-class InterfaceSample(msgspec.Struct, frozen=True):
+class InterfaceSample(_Value, frozen=True, gc=False):
     """A network interface of the guest: what it has received and sent since it is there."""
 
     name: str
@@ -59,7 +63,7 @@ class InterfaceSample(msgspec.Struct, frozen=True):
     tx_errors: int = 0
 
 
-class Sample(msgspec.Struct, frozen=True, kw_only=True):
+class Sample(_Value, frozen=True, gc=False, kw_only=True):
     """Figures of one machine at one moment.
 
     Attributes:
@@ -80,7 +84,7 @@ class Sample(msgspec.Struct, frozen=True, kw_only=True):
     interfaces: tuple[InterfaceSample, ...] = ()
 
 
-class Figures(msgspec.Struct, frozen=True, kw_only=True):
+class Figures(_Value, frozen=True, gc=False, kw_only=True):
     """What is published of a node, Pod or container.
 
     Attributes:
@@ -98,7 +102,7 @@ class Figures(msgspec.Struct, frozen=True, kw_only=True):
     processes: int | None = None
 
 
-class ContainerFigures(msgspec.Struct, frozen=True, kw_only=True):
+class ContainerFigures(_Value, frozen=True, gc=False, kw_only=True):
     """Of one run of a container; ``started_at`` is by our clock, and another one means that ``cpu`` began anew."""
 
     name: str
@@ -108,7 +112,7 @@ class ContainerFigures(msgspec.Struct, frozen=True, kw_only=True):
     logs: int | None = None
 
 
-class MachineFigures(msgspec.Struct, frozen=True, kw_only=True):
+class MachineFigures(_Value, frozen=True, gc=False, kw_only=True):
     """Of one machine.
 
     Attributes:
@@ -126,7 +130,7 @@ class MachineFigures(msgspec.Struct, frozen=True, kw_only=True):
     interfaces: tuple[InterfaceSample, ...] = ()
 
 
-class ContainerFacts(msgspec.Struct, frozen=True, kw_only=True):
+class ContainerFacts(_Value, frozen=True, gc=False, kw_only=True):
     """What a Pod says of one of its containers.
 
     Attributes:
@@ -148,7 +152,7 @@ class ContainerFacts(msgspec.Struct, frozen=True, kw_only=True):
     machine: str = ""
 
 
-class VolumeFacts(msgspec.Struct, frozen=True):
+class VolumeFacts(_Value, frozen=True, gc=False):
     """A volume that may have a file system of its own; ``paths`` are where containers see it."""
 
     name: str
@@ -156,7 +160,7 @@ class VolumeFacts(msgspec.Struct, frozen=True):
     paths: tuple[str, ...] = ()
 
 
-class PodFacts(msgspec.Struct, frozen=True, kw_only=True):
+class PodFacts(_Value, frozen=True, gc=False, kw_only=True):
     """What a Pod says of itself, as far as figures are named after it."""
 
     namespace: str
@@ -167,14 +171,14 @@ class PodFacts(msgspec.Struct, frozen=True, kw_only=True):
     volumes: tuple[VolumeFacts, ...] = ()
 
 
-class ContainerUsage(msgspec.Struct, frozen=True):
+class ContainerUsage(_Value, frozen=True, gc=False):
     """A container of the Pod that is known to run, and its figures."""
 
     facts: ContainerFacts
     figures: ContainerFigures
 
 
-class VolumeUsage(msgspec.Struct, frozen=True):
+class VolumeUsage(_Value, frozen=True, gc=False):
     """A volume of the Pod, and the file system that it is."""
 
     facts: VolumeFacts
@@ -182,7 +186,7 @@ class VolumeUsage(msgspec.Struct, frozen=True):
     filesystem: FilesystemSample
 
 
-class PodUsage(msgspec.Struct, frozen=True, kw_only=True):
+class PodUsage(_Value, frozen=True, gc=False, kw_only=True):
     """Everything that is known of one Pod; ``figures`` is None when no machine of it has told anything lately."""
 
     facts: PodFacts
@@ -192,7 +196,7 @@ class PodUsage(msgspec.Struct, frozen=True, kw_only=True):
     interfaces: tuple[InterfaceSample, ...] = ()
 
 
-class DiskUsage(msgspec.Struct, frozen=True):
+class DiskUsage(_Value, frozen=True, gc=False):
     """The file system that the bridge itself writes to."""
 
     at: int
@@ -202,7 +206,23 @@ class DiskUsage(msgspec.Struct, frozen=True):
     inodes_free: int
 
 
-class NodeUsage(msgspec.Struct, frozen=True, kw_only=True):
+class Totals(_Value, frozen=True, gc=False, kw_only=True):
+    """What is counted of the whole node, at one moment.
+
+    Attributes:
+        cpu, network: of all machines, those included that are gone.
+        latest: when the newest figures are from.
+    """
+
+    cpu: int
+    network: InterfaceSample
+    latest: int
+    bridge: Figures | None
+    started_at: int
+    process_started_at: int
+
+
+class NodeUsage(_Value, frozen=True, gc=False, kw_only=True):
     """The whole node.
 
     Attributes:

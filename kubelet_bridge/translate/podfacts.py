@@ -2,6 +2,7 @@
 
 from datetime import datetime
 from fractions import Fraction
+from functools import lru_cache
 
 from kubelet_bridge.model.core import Container, ContainerStatus, Pod
 from kubelet_bridge.model.meta import machine_uid
@@ -53,6 +54,7 @@ def _container(container: Container, status: ContainerStatus | None, machine: st
     )  # fmt: skip
 
 
+@lru_cache(maxsize=1024)
 def _amount(text: str | int | float | None, *, milli: bool = False) -> int | None:
     if text is None:
         return None

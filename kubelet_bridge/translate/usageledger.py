@@ -53,7 +53,6 @@ class Ledger(msgspec.Struct):
         traffic: of all interfaces together, those included that are gone: bytes and errors as in ``InterfaceSample``.
     """
 
-    namespace: str
     pod_uid: str
     source: str = ""
     instance: str = ""

@@ -79,6 +79,9 @@ class Storage:
     def __init__(self) -> None:
         self._last, self._before = Batch(), Batch()
 
+    def __repr__(self) -> str:
+        return f"{self._last} after {self._before}"
+
     def store(self, batch: Batch) -> None:
         before: dict[tuple[str, str], dict[str, Point]] = {}
         for pod, points in batch.pods.items():

@@ -7,6 +7,7 @@ from kubelet_bridge.model.meta import PodKey
 from kubelet_bridge.model.usage import (
     ContainerSample,
     DiskUsage,
+    Figures,
     FilesystemSample,
     InterfaceSample,
     NodeUsage,
@@ -16,7 +17,7 @@ from kubelet_bridge.model.usage import (
 )
 from kubelet_bridge.translate.podfacts import pod_facts
 from kubelet_bridge.translate.podusage import pod_usage
-from kubelet_bridge.translate.usagebook import UsageBook, load
+from kubelet_bridge.translate.usagebook import UsageBook, load, node_figures
 
 SECOND = 10**9
 MIB = 1024 * 1024
@@ -107,9 +108,11 @@ class Metered:
         self.book = UsageBook(kept, at(seconds))
 
     def node(self, seconds: float) -> NodeUsage:
-        now, machines = at(seconds), self.book.machines()
-        disk = DiskUsage(now, 100 * MIB, 40 * MIB, 1000, 900)
-        node = self.book.node("kubelet-bridge", now, disk=disk, cores=8, memory=16384 * MIB)
-        return msgspec.structs.replace(
-            node, pods=tuple(pod_usage(pod_facts(one), machines, now) for one in self.pods)
+        now, machines, totals = at(seconds), self.book.machines(), self.book.totals()
+        return NodeUsage(
+            name="kubelet-bridge", figures=node_figures(totals, machines.values(), now),
+            bridge=totals.bridge or Figures(at=now), started_at=totals.started_at,
+            process_started_at=totals.process_started_at,
+            pods=tuple(pod_usage(pod_facts(one), machines, now) for one in self.pods), interfaces=(totals.network,),
+            disk=DiskUsage(now, 100 * MIB, 40 * MIB, 1000, 900), cores=8, memory=16384 * MIB,
         )  # fmt: skip

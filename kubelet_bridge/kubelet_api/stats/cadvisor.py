@@ -7,7 +7,7 @@ leave those out by ``image!=""``. The node's has ``id="/"``. What a guest cannot
 
 from collections.abc import Iterable
 
-from kubelet_bridge.kubelet_api.stats.exposition import Family, exposition, label_set, seconds
+from kubelet_bridge.kubelet_api.stats.exposition import Family, escaped, exposition, seconds
 from kubelet_bridge.model.usage import (
     ContainerFacts,
     ContainerUsage,
@@ -59,28 +59,39 @@ def encode(node: NodeUsage) -> bytes:
     families["container_scrape_error"].add("", 0)
     families["machine_cpu_cores"].add("", node.cores)
     families["machine_memory_bytes"].add("", node.memory)
-    _figures(families, _labels("/"), node.figures)
-    families["container_start_time_seconds"].add(label_set(_labels("/")), seconds(node.started_at))
+    root = _Labels("/")
+    _figures(families, root, node.figures)
+    families["container_start_time_seconds"].add(root.plain, seconds(node.started_at))
     for pod in node.pods:
         if pod.figures is not None:
             _pod(families, pod, pod.figures)
     return exposition(families.values())
 
 
-def _labels(id_: str, pod: PodUsage | None = None, container: ContainerFacts | None = None) -> dict[str, str]:
-    return {
-        "container": container.name if container else "",
-        "id": id_,
-        "image": container.image if container else "",
-        "name": container.id if container else "",
-        "namespace": pod.facts.namespace if pod else "",
-        "pod": pod.facts.name if pod else "",
-    }
+class _Labels:
+    """Labels of one cgroup, once made; what comes beside them goes where the order of names has it."""
+
+    def __init__(self, id_: str, pod: PodUsage | None = None, container: ContainerFacts | None = None) -> None:
+        of, image, name = (container.name, container.image, container.id) if container else ("", "", "")
+        namespace, pod_name = (pod.facts.namespace, pod.facts.name) if pod else ("", "")
+        self._first = f'{{container="{escaped(of)}"'
+        self._second = f'id="{escaped(id_)}",image="{escaped(image)}"'
+        self._third = f'name="{escaped(name)}",namespace="{escaped(namespace)}",pod="{escaped(pod_name)}"}}'
+        self.plain = f"{self._first},{self._second},{self._third}"
+
+    def cpu(self) -> str:
+        return f'{self._first},cpu="total",{self._second},{self._third}'
+
+    def device(self, device: str) -> str:
+        return f'{self._first},device="{escaped(device)}",{self._second},{self._third}'
+
+    def interface(self, name: str) -> str:
+        return f'{self._first},{self._second},interface="{escaped(name)}",{self._third}'
 
 
 def _pod(families: Families, pod: PodUsage, figures: Figures) -> None:
     group = f"/kubepods/pod{pod.facts.uid}"
-    labels = _labels(group, pod)
+    labels = _Labels(group, pod)
     _figures(families, labels, figures)
     _network(families, labels, pod.interfaces, figures.at)
     for volume in pod.volumes:
@@ -89,11 +100,10 @@ def _pod(families: Families, pod: PodUsage, figures: Figures) -> None:
         _container(families, pod, container, f"{group}/{container.facts.id or container.facts.name}")
 
 
-def _figures(families: Families, labels: dict[str, str], figures: Figures) -> None:
-    made, at = label_set(labels), figures.at
+def _figures(families: Families, labels: _Labels, figures: Figures) -> None:
+    made, at = labels.plain, figures.at
     if figures.cpu is not None:
-        cpu = label_set({**labels, "cpu": "total"})
-        families["container_cpu_usage_seconds_total"].add(cpu, seconds(figures.cpu), at)
+        families["container_cpu_usage_seconds_total"].add(labels.cpu(), seconds(figures.cpu), at)
     for name, value in (
         ("container_memory_usage_bytes", figures.memory), ("container_memory_working_set_bytes", figures.working_set),
         ("container_memory_rss", figures.rss), ("container_threads", figures.processes),
@@ -103,14 +113,13 @@ def _figures(families: Families, labels: dict[str, str], figures: Figures) -> No
 
 
 def _container(families: Families, pod: PodUsage, container: ContainerUsage, id_: str) -> None:
-    labels, figures, facts = _labels(id_, pod, container.facts), container.figures.figures, container.facts
+    labels, figures, facts = _Labels(id_, pod, container.facts), container.figures.figures, container.facts
     _figures(families, labels, figures)
-    made = label_set(labels)
+    made = labels.plain
     families["container_start_time_seconds"].add(made, seconds(container.figures.started_at))
     families["container_last_seen"].add(made, seconds(figures.at), figures.at)
     if container.figures.rootfs is not None:
-        device = label_set({**labels, "device": ""})
-        families["container_fs_usage_bytes"].add(device, container.figures.rootfs, figures.at)
+        families["container_fs_usage_bytes"].add(labels.device(""), container.figures.rootfs, figures.at)
     families["container_spec_memory_limit_bytes"].add(made, facts.memory_limit or 0)
     if facts.cpu_request is not None:
         families["container_spec_cpu_shares"].add(made, max(2, facts.cpu_request * 1024 // 1000))
@@ -119,17 +128,17 @@ def _container(families: Families, pod: PodUsage, container: ContainerUsage, id_
         families["container_spec_cpu_quota"].add(made, facts.cpu_limit * _PERIOD // 1000)
 
 
-def _network(families: Families, labels: dict[str, str], interfaces: Iterable[InterfaceSample], at: int) -> None:
+def _network(families: Families, labels: _Labels, interfaces: Iterable[InterfaceSample], at: int) -> None:
     for one in interfaces:
-        made = label_set({**labels, "interface": one.name})
+        made = labels.interface(one.name)
         families["container_network_receive_bytes_total"].add(made, one.rx_bytes, at)
         families["container_network_receive_errors_total"].add(made, one.rx_errors, at)
         families["container_network_transmit_bytes_total"].add(made, one.tx_bytes, at)
         families["container_network_transmit_errors_total"].add(made, one.tx_errors, at)
 
 
-def _filesystem(families: Families, labels: dict[str, str], filesystem: FilesystemSample, at: int) -> None:
-    made = label_set({**labels, "device": filesystem.device})
+def _filesystem(families: Families, labels: _Labels, filesystem: FilesystemSample, at: int) -> None:
+    made = labels.device(filesystem.device)
     families["container_fs_limit_bytes"].add(made, filesystem.total, at)
     families["container_fs_usage_bytes"].add(made, filesystem.used, at)
     if filesystem.inodes:

@@ -21,16 +21,17 @@ class Family:
         moment = "" if at is None else f" {at // 1_000_000}"
         self._lines.append(f"{self.name}{labels} {value!r}{moment}\n")
 
-    def text(self) -> str:
+    def text(self) -> bytes:
         """Head and lines; nothing without a line, as client_golang leaves out what has no samples."""
         if not self._lines:
-            return ""
-        return f"# HELP {self.name} {self._help}\n# TYPE {self.name} {self._kind}\n{''.join(self._lines)}"
+            return b""
+        head = f"# HELP {self.name} {self._help}\n# TYPE {self.name} {self._kind}\n"
+        return f"{head}{''.join(self._lines)}".encode()
 
 
 def exposition(families: Iterable[Family]) -> bytes:
     """The whole answer."""
-    return "".join(one.text() for one in sorted(families, key=lambda one: one.name)).encode()
+    return b"".join(one.text() for one in sorted(families, key=lambda one: one.name))
 
 
 def label_set(labels: Mapping[str, str]) -> str:

@@ -6,7 +6,7 @@ from tests.support.usage import SECOND, at, container, sample
 
 
 def count(*samples: Sample) -> list[MachineFigures]:
-    ledger, found = Ledger("shop", "uid"), list[MachineFigures]()
+    ledger, found = Ledger("uid"), list[MachineFigures]()
     for one in samples:
         found.append(ledger.take(one, found[-1] if found else None))
     return found
