@@ -65,6 +65,7 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
         namespace: where the Secret with the guests' authority is kept; empty: our own, outside a cluster kube-system.
         runtime_image: container disk of the VM that runs OCI application images; empty: images are container disks.
         registries_file: a registries.conf(5) for that VM; empty: its own.
+        kubevirt_metrics_seconds: how often KubeVirt is asked what VMs use of which no agent tells; 0: never.
         resync_seconds: full resync, the safety net under the watches.
         lease_seconds: how often the Lease is renewed.
         status_seconds: how often the Node status is written though nothing changed.
@@ -108,6 +109,7 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
     namespace: str = ""
     runtime_image: str = ""
     registries_file: str = ""
+    kubevirt_metrics_seconds: float = 15.0
     resync_seconds: float = 15.0
     lease_seconds: float = 10.0
     status_seconds: float = 300.0

@@ -31,6 +31,7 @@ from kubelet_bridge.daemon.nodeside import NodeSide, node_ip
 from kubelet_bridge.daemon.podlogs import PodLogs
 from kubelet_bridge.daemon.recovery import recover
 from kubelet_bridge.daemon.usage import Capacity, NodeMeter, capacity
+from kubelet_bridge.daemon.vmimeter import VmiMeter
 from kubelet_bridge.daemon.vmreader import StoredVms
 from kubelet_bridge.errors import SettingsError, Transient
 from kubelet_bridge.kube import credentials
@@ -122,6 +123,10 @@ class Assembly:
             settings, self.client, self.database, metrics, ip, changed=self._poke, call=self._call,
             record_usage=self.meter.record,
         )  # fmt: skip
+        self.vmi_meter = VmiMeter(
+            self.client, self.view, told=lambda uid: self.guestside.session(uid) is not None, record=self.meter.record,
+            interval=settings.kubevirt_metrics_seconds,
+        )  # fmt: skip
         self.nodeside = NodeSide(
             settings, self.client, self.database, lambda: len(self.view.vms), ip, lambda: self.guestside.trouble
         )
@@ -172,6 +177,7 @@ class Assembly:
             Part(name="events", run=self.events.run),
             Part(name="consoles", run=self.consoles.run),
             Part(name="guests", run=self.guestside.run),
+            Part(name="usage of VMs", run=self.vmi_meter.run),
             Part(name="KubeVirt", run=self._attend_kubevirt),
             Part(name="corridor", run=self._corridor),
             Part(name="loop lag", run=lambda: measure_lag(self.metrics.loop_lag.observe)),

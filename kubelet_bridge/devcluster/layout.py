@@ -22,6 +22,7 @@ class Ports(msgspec.Struct, frozen=True, kw_only=True):
     virt_api: int
     virt_controller: int
     virt_handler: int
+    virt_handler_metrics: int = 0
     kubelet: int
     bridge: int
     bridge_admin: int

@@ -18,6 +18,7 @@ from kubelet_bridge.devcluster.devhost.endpoints import Endpoints, server_tls
 from kubelet_bridge.devcluster.devhost.faultbook import FaultBook
 from kubelet_bridge.devcluster.devhost.handler import Handler
 from kubelet_bridge.devcluster.devhost.kubelet import Kubelet
+from kubelet_bridge.devcluster.devhost.metrics import metrics_tls, serve_metrics
 from kubelet_bridge.devcluster.devhost.mover import Mover, Parts
 from kubelet_bridge.devcluster.devhost.node import NodeAgent, node_headers
 from kubelet_bridge.devcluster.devhost.nodeobject import Capacity, NodeFacts
@@ -132,11 +133,11 @@ class DevHost:
     async def run(self, stop: asyncio.Event) -> None:
         """Register the Node and serve it until ``stop``. Guests and launchers then stay: a restart finds them."""
         await self._faults.load()
-        tls = await asyncio.to_thread(self._tls)
+        tls, metrics = await asyncio.to_thread(self._tls), await asyncio.to_thread(self._metrics_tls)
         await self._node.join()
-        await run_parts(self._parts(tls), stop)
+        await run_parts(self._parts(tls, metrics), stop)
 
-    def _parts(self, tls: ssl.SSLContext) -> list[Part]:
+    def _parts(self, tls: ssl.SSLContext, metrics: ssl.SSLContext) -> list[Part]:
         endpoints, port = Endpoints(self._domains), self._state.ports.virt_handler
         socket = faultapi.socket_path(self._layout.run, self._config.node)
         return [
@@ -146,12 +147,21 @@ class DevHost:
             Part(name="node", run=self._node.run),
             Part(name="virt-handler", run=self._handler.run),
             Part(name="endpoints", run=lambda: endpoints.run(self._addresses.handler, port, tls)),
+            Part(name="metrics", run=lambda: self._serve_metrics(metrics)),
             Part(name="faults", run=lambda: faultapi.serve(socket, self._faults, self._node.follow_faults)),
         ]
+
+    async def _serve_metrics(self, tls: ssl.SSLContext) -> None:
+        port = self._state.ports.virt_handler_metrics
+        await serve_metrics(self._domains, self._config.node, self._addresses.handler, port, tls)
 
     def _hangs(self, guest: Guest) -> bool:
         vmi = msgspec.json.decode(guest.spec.vmi)
         return self._faults.effects(guest.spec.namespace, guest.spec.name, images(vmi)).hang
+
+    def _metrics_tls(self) -> ssl.SSLContext:
+        name = "virt-handler-server"
+        return metrics_tls(self._layout.certificate(name), self._layout.key(name))
 
     def _tls(self) -> ssl.SSLContext:
         layout, name = self._layout, "virt-handler-server"
@@ -170,6 +180,7 @@ def _facts(config: HostConfig, state: ClusterState, addresses: HostAddresses) ->
         name=config.node,
         address=addresses.node,
         kubelet_port=state.ports.kubelet,
+        metrics_port=state.ports.virt_handler_metrics,
         kubelet_version=f"v{state.kubernetes_version}",
         system_uuid=str(uuid.uuid5(_NAMESPACE, f"{state.id}/{config.node}")),
         capacity=config.capacity,

@@ -131,7 +131,7 @@ class NodeAgent:
         self._cordoned = wanted
 
     async def _create_handler_pod(self) -> None:
-        pod = nodeobject.handler_pod(self._facts.name, self._handler_image)
+        pod = nodeobject.handler_pod(self._facts.name, self._handler_image, self._facts.metrics_port)
         try:
             await self._client.create(PODS, pod["metadata"]["namespace"], pod)
         except AlreadyExists:

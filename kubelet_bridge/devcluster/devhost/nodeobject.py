@@ -32,6 +32,7 @@ class NodeFacts(msgspec.Struct, frozen=True):
     name: str
     address: str
     kubelet_port: int
+    metrics_port: int
     kubelet_version: str
     system_uuid: str
     capacity: Capacity
@@ -110,11 +111,12 @@ def renewal(now: datetime) -> dict[str, Any]:
     return {"renewTime": now.strftime("%Y-%m-%dT%H:%M:%S.%fZ")}
 
 
-def handler_pod(name: str, image: str) -> dict[str, Any]:
+def handler_pod(name: str, image: str, metrics_port: int) -> dict[str, Any]:
     """The virt-handler Pod of a host, on the host's own network and bound to it from the start.
 
     virt-api finds the handler by its label, ``spec.nodeName`` and ``status.podIP`` (client-go/kubecli/handler.go).
     """
+    ports = [{"name": "metrics", "containerPort": metrics_port}] if metrics_port else []
     return {
         "apiVersion": "v1", "kind": "Pod",
         "metadata": {
@@ -122,7 +124,8 @@ def handler_pod(name: str, image: str) -> dict[str, Any]:
         },
         "spec": {
             "nodeName": name, "hostNetwork": True, "tolerations": [{"operator": "Exists"}],
-            "automountServiceAccountToken": False, "containers": [{"name": "virt-handler", "image": image}],
+            "automountServiceAccountToken": False,
+            "containers": [{"name": "virt-handler", "image": image, "ports": ports}],
         },
     }  # fmt: skip
 

@@ -87,6 +87,13 @@ class GuestInfo(msgspec.Struct, frozen=True):
     filesystems: tuple[Filesystem, ...] = ()
 
 
+class GuestUsage(msgspec.Struct, frozen=True):
+    """What a guest costs its host: CPU seconds since it was powered on, and bytes of memory that it holds."""
+
+    cpu_seconds: float
+    resident: int
+
+
 class ByteStream(Protocol):
     """Two directions of bytes: a serial line, a VNC connection."""
 
@@ -160,6 +167,9 @@ class Guest(Protocol):
 
     async def info(self) -> GuestInfo:
         """What its agent says."""
+
+    async def usage(self) -> GuestUsage | None:
+        """What it costs; None when nobody measures that."""
 
 
 class Host(Protocol):

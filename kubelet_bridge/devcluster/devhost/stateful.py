@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 
-from kubelet_bridge.devcluster.devhost.runtime import GuestSpec, GuestState
+from kubelet_bridge.devcluster.devhost.runtime import GuestSpec, GuestState, GuestUsage
 
 
 class StatefulGuest:
@@ -22,6 +22,10 @@ class StatefulGuest:
     def state(self) -> GuestState:
         """As of now."""
         return self._state
+
+    async def usage(self) -> GuestUsage | None:
+        """Nobody measures it."""
+        return None
 
     def _set(self, state: GuestState) -> None:
         if state != self._state:

@@ -13,8 +13,17 @@ from kubelet_bridge.devcluster.devhost.process import launch
 from kubelet_bridge.devcluster.devhost.process.console import ConsoleStream
 from kubelet_bridge.devcluster.devhost.process.facts import guest_info
 from kubelet_bridge.devcluster.devhost.process.places import Places
+from kubelet_bridge.devcluster.devhost.process.usage import process_usage
 from kubelet_bridge.devcluster.devhost.rfb import screen
-from kubelet_bridge.devcluster.devhost.runtime import ByteStream, Exit, GuestInfo, GuestSpec, GuestState, Host
+from kubelet_bridge.devcluster.devhost.runtime import (
+    ByteStream,
+    Exit,
+    GuestInfo,
+    GuestSpec,
+    GuestState,
+    GuestUsage,
+    Host,
+)
 from kubelet_bridge.devcluster.devhost.stateful import StatefulGuest
 from kubelet_bridge.devcluster.processes import Process
 from kubelet_bridge.errors import Terminal, Transient
@@ -138,6 +147,12 @@ class ProcessGuest(StatefulGuest):
     async def info(self) -> GuestInfo:
         """About this machine's operating system."""
         return await asyncio.to_thread(guest_info, self._spec.hostname, self._places, self._agent_version)
+
+    async def usage(self) -> GuestUsage | None:
+        """Of its processes, those included that were waited for."""
+        if self._process is None or not self._state.running:
+            return None
+        return await asyncio.to_thread(process_usage, self._process.pid)
 
     async def _send(self, number: signal.Signals) -> None:
         if self._process is not None and self._state.exit is None:
