@@ -9,7 +9,7 @@ from kubelet_bridge.kubelet_api.gate import plain
 from kubelet_bridge.kubelet_api.portforward.channels import BadPorts, Subprotocol, requested_ports
 from kubelet_bridge.kubelet_api.portforward.spdypairs import SpdyForwarding
 from kubelet_bridge.kubelet_api.portforward.target import Target
-from kubelet_bridge.kubelet_api.portforward.websocket import WebSocketForwarding
+from kubelet_bridge.kubelet_api.portforward.websocket import GONE, WebSocketForwarding
 from kubelet_bridge.kubelet_api.ports import FindPod, PodRef
 from kubelet_bridge.kubelet_api.remotecommand.websocket import asks_for_websocket, offered
 from kubelet_bridge.kubelet_api.routing import served
@@ -76,8 +76,10 @@ class PortForwarding:
 
     async def _session(self, request: web.Request, wire: Wire, target: Target) -> None:
         with audited(request, "port-forward", _subject(target)) as transfer:
+            transfer.result = GONE
             async with SpdySession(wire, self._limits) as session:
                 await SpdyForwarding(session, target, transfer).run()
+                transfer.result = session.over or ""
 
     async def _websocket(self, request: web.Request) -> web.StreamResponse:
         try:
@@ -90,7 +92,8 @@ class PortForwarding:
         socket = _socket(next(one for one in offered(request) or [""] if one in set(Subprotocol)))
         await socket.prepare(request)
         with audited(request, "port-forward", _subject(target)) as transfer:
-            await WebSocketForwarding(socket, target, transfer, self._limits.idle).run(ports)
+            transfer.result = GONE
+            transfer.result = await WebSocketForwarding(socket, target, transfer, self._limits.idle).run(ports)
         await socket.close()
         return socket
 

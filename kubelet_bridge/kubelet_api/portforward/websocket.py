@@ -14,6 +14,7 @@ from kubelet_bridge.kubelet_api.portforward.target import Target
 
 Socket = web.WebSocketResponse[Literal[False]]
 
+GONE = "client gone"
 _PATIENCE = 0.5  # the client cannot see that the guest has ended before all is closed; container runtimes wait as long
 
 
@@ -83,8 +84,8 @@ class WebSocketForwarding:
         self._idle = Idle(idle)
         self._channels = _Channels(socket, self._idle)
 
-    async def run(self, ports: list[int]) -> None:
-        """Until all connections have ended, or the client has."""
+    async def run(self, ports: list[int]) -> str:
+        """Until all connections have ended, or the client has. Returns which, in a word or two; empty: the former."""
         clients = [_PortClient(self._channels, index, port) for index, port in enumerate(ports)]
         async with asyncio.TaskGroup() as group:
             gone = group.create_task(self._receive(clients), name="port-forward: messages")
@@ -94,6 +95,7 @@ class WebSocketForwarding:
             await asyncio.wait(parts, return_when=asyncio.FIRST_COMPLETED)
             for part in parts:
                 part.cancel()
+            return "" if done.done() else "idle" if idle.done() else GONE
 
     async def _receive(self, clients: list[_PortClient]) -> None:
         async for message in self._socket:

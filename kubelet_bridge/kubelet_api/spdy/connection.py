@@ -41,7 +41,7 @@ class Connection:
         self._ping_id = 0
         self._over = False
 
-    def receive(self, data: bytes) -> Iterator[Event]:
+    def receive(self, data: bytes | memoryview) -> Iterator[Event]:
         """What ``data``, of any length, means. Never raises; after ``GoneAway`` and ``Failed`` it means nothing."""
         if self._over:
             return

@@ -137,7 +137,7 @@ class FrameDecoder:
         self._fin = False
         self._broken = False
 
-    def feed(self, data: bytes) -> Iterator[Frame]:
+    def feed(self, data: bytes | memoryview) -> Iterator[Frame]:
         """What is complete with ``data``; consecutive data of one stream in one part."""
         run: list[memoryview] = []
         run_id = 0

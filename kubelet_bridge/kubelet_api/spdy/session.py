@@ -25,6 +25,9 @@ from kubelet_bridge.kubelet_api.spdy.wire import Wire
 
 log = structlog.get_logger(__name__)
 
+_SLICE = 32 * 1024
+_TURN = 0.005  # seconds
+
 
 class SpdySession:
     """The server's side of a connection: an async context manager that owns its tasks.
@@ -64,6 +67,11 @@ class SpdySession:
         finally:
             self._end("the session is closed")
             await tasks.cancel(self._task)
+
+    @property
+    def over(self) -> str | None:
+        """Why nothing more will come, if so."""
+        return self._over
 
     async def accept(self, admit: Callable[[SpdyStream], bool] = lambda _stream: True) -> SpdyStream | None:
         """The next stream the client opens, which is accepted by this; None when no more will come.
@@ -136,13 +144,23 @@ class SpdySession:
     async def _receive(self) -> None:
         while data := await self._wire.receive():
             self._idle.touch()
-            for event in self._connection.receive(data):
-                self._on(event)
+            await self._take_in(data)
             if self._over is not None:
                 return
             await self._room()
         self._outbox.close()
         self._end("the client is gone")
+
+    async def _take_in(self, data: bytes) -> None:
+        """Handle ``data``. Many tiny frames are much work for few bytes: others get their turn in between."""
+        clock, view = asyncio.get_running_loop().time, memoryview(data)
+        begun = clock()
+        for start in range(0, len(view), _SLICE):
+            for event in self._connection.receive(view[start : start + _SLICE]):
+                self._on(event)
+            if clock() - begun > _TURN:
+                await asyncio.sleep(0)
+                begun = clock()
 
     async def _send(self) -> None:
         try:

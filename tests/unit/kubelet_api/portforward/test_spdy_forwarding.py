@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 import pytest
+from structlog.testing import capture_logs
 
 from kubelet_bridge.kubelet_api.portforward import routes
 from kubelet_bridge.kubelet_api.portforward.routes import TUNNEL
@@ -233,6 +234,27 @@ async def test_an_idle_client_is_ended(serving: Serving) -> None:
             assert await client.goaway is GoAwayStatus.OK
             await client.ended.wait()
         await ports.all_closed()
+
+
+@pytest.mark.parametrize(
+    ("last", "ended"),
+    [(spdystream.GOAWAY, "the client has ended the connection"), (b"\0" * 8, "protocol error: data of stream 0")],
+)
+async def test_the_audit_says_how_much_and_how_it_ended(serving: Serving, last: bytes, ended: str) -> None:
+    async with local_ports(p80=length) as ports, serving(routes=routes.routes(ports.find)) as world:
+        with capture_logs() as lines:
+            async with client_of(world) as client:
+                _, data = await pair(client)
+                await data.write(b"x" * 1000, fin=True)
+                assert await data.read_all() == b"1000"
+                await ports.all_closed()
+                await client.send(last)
+                await client.ended.wait()
+            while not (found := [line for line in lines if line.get("stage") == "end"]):
+                await asyncio.sleep(0.001)
+    (line,) = found
+    assert (line["what"], line["subject"], line["user"]) == ("port-forward", "ns/web", FULL)
+    assert (line["received_bytes"], line["sent_bytes"], line["ended"]) == (1000, 4, ended)
 
 
 # Before the upgrade
