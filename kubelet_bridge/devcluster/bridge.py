@@ -28,6 +28,11 @@ RULES: tuple[tuple[str, tuple[str, ...], tuple[str, ...]], ...] = (
     ("kubevirt.io", ("kubevirts",), _READ),
     ("cdi.kubevirt.io", ("datavolumes",), _READ),
     ("subresources.kubevirt.io", tuple(f"virtualmachines/{action}" for action in _ACTIONS), ("update",)),
+    (
+        "subresources.kubevirt.io",
+        tuple(f"virtualmachineinstances/{stream}" for stream in ("console", "vnc", "portforward")),
+        ("get",),
+    ),
     # An ownerReference that blocks its owner's deletion needs this right on the owner.
     ("", ("pods/finalizers",), ("update",)),
     ("authentication.k8s.io", ("tokenreviews",), ("create",)),

@@ -30,7 +30,7 @@ def server_context(pair: KeyPair, client_ca: bytes | None) -> ssl.SSLContext:
     context.set_ciphers("ECDHE+AESGCM:ECDHE+CHACHA20")
     context.set_alpn_protocols(["http/1.1"])
     # A resumed session carries the client's certificate of before without another look at it.
-    context.options |= ssl.OP_NO_TICKET
+    context.options |= ssl.OP_NO_TICKET | ssl.OP_NO_RENEGOTIATION
     context.num_tickets = 0
     context.load_cert_chain(pair.certificate, pair.key)
     if client_ca is not None:

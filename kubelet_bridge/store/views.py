@@ -17,6 +17,7 @@ from kubelet_bridge.store.actions import Action
 from kubelet_bridge.store.opening import FILE_NAME
 from kubelet_bridge.store.records import convert, select
 
+_COMPARED = 3000  # words; with more it would take too long to find the nearest
 _OF_UID = "WHERE uid = ?"
 _FOUND = """
 WHERE id = :wanted OR uid = :wanted OR namespace || '/' || name = :wanted
@@ -156,5 +157,5 @@ def _unknown(connection: sqlite3.Connection, wanted: str) -> str:
     known = {
         word for row in connection.execute("SELECT id, uid, namespace || '/' || name FROM intents") for word in row
     }
-    nearest = difflib.get_close_matches(wanted, known, n=1)
+    nearest = difflib.get_close_matches(wanted, known, n=1) if len(known) <= _COMPARED else []
     return f"no intent {wanted!r}" + (f"; the nearest is {nearest[0]!r}" if nearest else "")

@@ -70,7 +70,7 @@ async def test_a_vm_is_found_shown_and_told_about(one: str, world: World, kubect
     guest = await get(f"{named}/guest", "/vms/{id}/guest")
     assert (guest["connected"], guest["os"]["machine"]) == (True, "x86_64")
     code, _, error = await kubectl.run("get", "--raw", f"{one}/vms/dpl_nothing")
-    assert (code, "no intent 'dpl_nothing'" in error) == (1, True)
+    assert (code, "NotFound" in error) == (1, True)
 
 
 @asynccontextmanager

@@ -27,11 +27,7 @@ from kubelet_bridge.kubelet_api.signing import SignedCertificate
 from kubelet_bridge.kubelet_api.tls import Tls
 from kubelet_bridge.model.resources import (
     CERTIFICATESIGNINGREQUESTS,
-    CLUSTERROLEBINDINGS,
-    CLUSTERROLES,
     NODES,
-    SERVICEACCOUNTS,
-    SUBJECTACCESSREVIEWS,
 )
 from kubelet_bridge.node.identity import NodeIdentity
 from kubelet_bridge.node.ports import ReadyState
@@ -56,16 +52,6 @@ class Endpoint:
     async def proxied(self, path: str, method: str = "GET") -> bytes:
         """Through the API server, as ``kubectl get --raw`` does it."""
         return await self.admin.request(method, f"/api/v1/nodes/{self.name}/proxy{path}")
-
-    async def direct(self, path: str, token: str | None, *, method: str = "GET") -> tuple[int, str]:
-        """As metrics-server does it."""
-        context = ssl.create_default_context()
-        context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
-        headers = {"Authorization": f"Bearer {token}"} if token else {}
-        async with aiohttp.ClientSession(connector=aiohttp.TCPConnector(ssl=context)) as http:
-            url = f"https://{self.address}:{self.port}{path}"
-            async with http.request(method, url, headers=headers) as response:
-                return response.status, await response.text()
 
     async def approve(self) -> None:
         """What an administrator does with ``kubectl certificate approve``."""
@@ -132,48 +118,6 @@ async def test_the_api_server_is_let_in_by_its_certificate(endpoint: Endpoint) -
     assert decoded(await endpoint.proxied("/runningpods/"))["kind"] == "PodList"
     with pytest.raises(NotFound):
         await endpoint.proxied("/nothing")
-
-
-async def test_tokens_have_the_rights_that_rbac_gives_them(endpoint: Endpoint) -> None:
-    name = endpoint.name
-    account = {"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": name}}
-    await endpoint.admin.create(SERVICEACCOUNTS, "default", account)
-    answer = await endpoint.admin.create(
-        SERVICEACCOUNTS, "default", {"apiVersion": "authentication.k8s.io/v1", "kind": "TokenRequest", "spec": {}},
-        name=name, subresource="token",
-    )  # fmt: skip
-    token = decoded(answer)["status"]["token"]
-    rule = {"apiGroups": [""], "resources": ["nodes/stats"], "verbs": ["get"]}
-    role = {"apiVersion": CLUSTERROLES.api_version, "kind": "ClusterRole", "metadata": {"name": name}, "rules": [rule]}
-    binding = {
-        "apiVersion": CLUSTERROLEBINDINGS.api_version, "kind": "ClusterRoleBinding", "metadata": {"name": name},
-        "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": name},
-        "subjects": [{"kind": "ServiceAccount", "name": name, "namespace": "default"}],
-    }  # fmt: skip
-    try:
-        assert (await endpoint.direct("/metrics/resource", token))[0] == 403
-        await endpoint.admin.create(CLUSTERROLES, None, role)
-        await endpoint.admin.create(CLUSTERROLEBINDINGS, None, binding)
-        await eventually(lambda: reviewed(endpoint, name), "the role in force")
-        assert (await endpoint.direct("/stats/summary", token))[0] == 200
-        assert (await endpoint.direct("/pods", token))[0] == 403
-        assert (await endpoint.direct("/exec/ns/pod/c?command=id", token))[0] == 403
-        assert (await endpoint.direct("/stats/summary", token, method="POST"))[0] == 403
-        assert (await endpoint.direct("/pods", token[:-4] + "AAAA"))[0] == 401
-        assert (await endpoint.direct("/pods", None))[0] == 401
-    finally:
-        await endpoint.admin.delete(SERVICEACCOUNTS, "default", name)
-        for resource in (CLUSTERROLES, CLUSTERROLEBINDINGS):
-            await endpoint.admin.delete(resource, None, name)
-
-
-async def reviewed(endpoint: Endpoint, account: str) -> bool:
-    """Whether RBAC has taken note of the binding."""
-    user = f"system:serviceaccount:default:{account}"
-    spec = {"user": user, "resourceAttributes": {"verb": "get", "resource": "nodes", "subresource": "stats"}}
-    review = {"apiVersion": "authorization.k8s.io/v1", "kind": "SubjectAccessReview", "spec": spec}
-    allowed: bool = decoded(await endpoint.admin.create(SUBJECTACCESSREVIEWS, None, review))["status"]["allowed"]
-    return allowed
 
 
 async def test_a_user_without_the_right_to_proxy_is_stopped_by_the_api_server(endpoint: Endpoint) -> None:
