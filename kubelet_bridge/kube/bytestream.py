@@ -1,6 +1,7 @@
 """Byte streams through KubeVirt's subresources: WebSockets whose binary frames are the bytes, in both directions."""
 
 import asyncio
+import contextlib
 from collections.abc import AsyncIterator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from types import TracebackType
@@ -9,6 +10,7 @@ from typing import Self
 import aiohttp
 
 from kubelet_bridge import __version__
+from kubelet_bridge.aio.tasks import every
 from kubelet_bridge.errors import ApiUnavailable
 from kubelet_bridge.kube.client import kept_alive, status_error
 from kubelet_bridge.kube.credentials import Credentials
@@ -17,6 +19,9 @@ from kubelet_bridge.model.resources import VMI_SUBRESOURCES
 PROTOCOL = "plain.kubevirt.io"
 _PING_SECONDS = 20.0
 """Neither side of KubeVirt says anything by itself, and what lies between cuts silent connections."""
+_SILENT_SECONDS = 120.0
+"""Without a byte and without an answer to a ping, while somebody waits for one. Whoever does not read sees no answers
+either: aiohttp's own heartbeat would end a stream whose reader takes his time."""
 _CONNECT_SECONDS = 20.0
 _FRAME_BYTES = 1024 * 1024
 
@@ -24,13 +29,16 @@ _FRAME_BYTES = 1024 * 1024
 class ByteStream:
     """One connection. Raises ``ConnectionError`` when it breaks."""
 
-    def __init__(self, socket: aiohttp.ClientWebSocketResponse) -> None:
-        self._socket = socket
+    def __init__(self, socket: aiohttp.ClientWebSocketResponse, silent: float = _SILENT_SECONDS) -> None:
+        self._socket, self._silent = socket, silent
 
     async def receive(self) -> bytes:
         """What comes next; empty at the end. Text frames mean nothing in KubeVirt."""
         while True:
-            message = await self._socket.receive()
+            try:
+                message = await self._socket.receive(timeout=self._silent)  # begins anew with each answer to a ping
+            except TimeoutError as error:
+                raise ConnectionError("the other side does not answer") from error
             if message.type is aiohttp.WSMsgType.BINARY:
                 if message.data:
                     return bytes(message.data)
@@ -48,8 +56,10 @@ class ByteStreams:
     Streams live as long as guests do.
     """
 
-    def __init__(self, credentials: Credentials) -> None:
-        self._credentials = credentials
+    def __init__(
+        self, credentials: Credentials, *, ping: float = _PING_SECONDS, silent: float = _SILENT_SECONDS
+    ) -> None:
+        self._credentials, self._ping, self._silent = credentials, ping, silent
         self._http: aiohttp.ClientSession | None = None
 
     async def __aenter__(self) -> Self:
@@ -98,14 +108,22 @@ class ByteStreams:
         try:
             async with asyncio.timeout(_CONNECT_SECONDS):
                 socket = await self._http.ws_connect(
-                    self._credentials.base_url + path, params=query, protocols=(PROTOCOL,), heartbeat=_PING_SECONDS,
-                    max_msg_size=_FRAME_BYTES, headers={"Authorization": authorization} if authorization else None,
+                    self._credentials.base_url + path, params=query, protocols=(PROTOCOL,), max_msg_size=_FRAME_BYTES,
+                    headers={"Authorization": authorization} if authorization else None,
                 )  # fmt: skip
         except aiohttp.WSServerHandshakeError as error:
             raise status_error(error.status, error.message.encode()) from error
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
             raise ApiUnavailable(0, "Unreachable", f"GET {path}: {str(error) or type(error).__name__}") from error
+        pinging = asyncio.get_running_loop().create_task(_keep_open(socket, self._ping), name="byte stream: ping")
         try:
-            yield ByteStream(socket)
+            yield ByteStream(socket, self._silent)
         finally:
+            pinging.cancel()
+            await asyncio.gather(pinging, return_exceptions=True)
             await socket.close()
+
+
+async def _keep_open(socket: aiohttp.ClientWebSocketResponse, seconds: float) -> None:
+    with contextlib.suppress(ConnectionError):  # whoever uses the stream is told
+        await every(seconds, socket.ping)

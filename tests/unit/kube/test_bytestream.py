@@ -23,6 +23,9 @@ WAYS: list[tuple[Open, str]] = [
 ]
 
 
+FLOOD = 500
+
+
 class VirtApi:
     """Echoes, refuses, or goes away."""
 
@@ -32,6 +35,11 @@ class VirtApi:
         self.refuse = 0
         self.open = 0
         self.port = 0
+        self.released = asyncio.Event()
+
+    async def flood(self, socket: web.WebSocketResponse) -> None:
+        for _ in range(FLOOD):
+            await socket.send_bytes(bytes(65536))
 
     async def stream(self, request: web.Request) -> web.StreamResponse:
         self.asked.append(request.path_qs)
@@ -49,6 +57,10 @@ class VirtApi:
             async for message in socket:
                 if message.data == b"hang up":
                     break
+                if message.data == b"flood":
+                    await self.flood(socket)
+                if message.data == b"be silent":
+                    await self.released.wait()
                 await socket.send_bytes(message.data)
         finally:
             self.open -= 1
@@ -133,6 +145,37 @@ async def test_many_at_once_do_not_wait_for_each_other(api: VirtApi, streams: By
         for number in range(150):
             group.create_task(one(number, ready))
     assert len(api.asked) == 150
+
+
+async def test_a_reader_that_takes_his_time_loses_nothing(api: VirtApi) -> None:
+    """Longer than pings and their answers may take: none is seen while nothing is read."""
+    credentials = Credentials(f"http://127.0.0.1:{api.port}", None, _us)
+    async with ByteStreams(credentials, ping=0.02, silent=0.2) as streams, streams.vnc("default", "web") as stream:
+        await stream.send(b"flood")
+        await asyncio.sleep(1.0)
+        left = FLOOD * 65536
+        while left > 0:
+            left -= len(await stream.receive())
+        assert await stream.receive() == b"flood"
+
+
+async def test_a_quiet_stream_stays_as_long_as_pings_are_answered(api: VirtApi) -> None:
+    credentials = Credentials(f"http://127.0.0.1:{api.port}", None, _us)
+    async with ByteStreams(credentials, ping=0.02, silent=0.2) as streams, streams.vnc("default", "web") as stream:
+        with pytest.raises(TimeoutError):
+            async with asyncio.timeout(1.0):
+                await stream.receive()
+        await stream.send(b"still here")
+        assert await stream.receive() == b"still here"
+
+
+async def test_one_who_does_not_answer_is_given_up(api: VirtApi) -> None:
+    credentials = Credentials(f"http://127.0.0.1:{api.port}", None, _us)
+    async with ByteStreams(credentials, ping=0.02, silent=0.2) as streams, streams.vnc("default", "web") as stream:
+        await stream.send(b"be silent")
+        with pytest.raises(ConnectionError):
+            await stream.receive()
+        api.released.set()
 
 
 async def test_a_name_that_would_lead_elsewhere_is_not_sent(api: VirtApi, streams: ByteStreams) -> None:
