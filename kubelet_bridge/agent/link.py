@@ -31,4 +31,4 @@ class Logs(Protocol):
         """Ship what this CRI-format log holds and will hold. Following it again is harmless."""
 
     async def ended(self, container: str, attempt: int) -> None:
-        """The run is over: read the log to its end; returns when all of it is in the spool."""
+        """The run is over: read the log to its end; returns when all of it is on its way, if there is one."""

@@ -77,9 +77,18 @@ class Shipper:
         self._wake.set()
 
     async def ended(self, container: str, attempt: int) -> None:
-        """As ``link.Logs``: the file is the spool, so all of the log is in it already."""
-        self._ended.add(RunKey(container, attempt))
+        """As ``link.Logs``. Without a connection it does not wait: the file is the spool."""
+        key = RunKey(container, attempt)
+        self._ended.add(key)
         self._wake.set()
+        while self._wire.connected and not self._is_sent(key):
+            self._round_over.clear()
+            await self._round_over.wait()
+
+    def _is_sent(self, key: RunKey) -> bool:
+        """Whether all of an ended run's log is on its way, or has arrived."""
+        run = self._runs.get(key)
+        return key not in self._ended and key not in self._asked and (run is None or (run.ended and run.quiet))
 
     async def drained(self, limit: float) -> bool:
         """Wait until the bridge has all that is in the files now; False when not within ``limit`` seconds."""
@@ -144,6 +153,7 @@ class Shipper:
         for key in self._ended & set(self._runs):
             self._unsaved = self._unsaved or not self._runs[key].ended
             self._runs[key].ended = True
+            self._runs[key].quiet = False
         self._ended.clear()
         if self._new_connection:
             self._new_connection = False

@@ -163,6 +163,33 @@ async def test_exactly_once_when_the_checkpoint_is_lost(guest: Guest) -> None:
     assert_exactly(await guest.bridge.until("app", 0, b"line 600"), 600)
 
 
+async def test_an_end_waits_for_all_of_the_log_to_be_on_its_way(guest: Guest) -> None:
+    path = guest.directory / "0.log"
+    path.write_bytes(lines(1, 40_000))
+    guest.bridge.acknowledging = False
+    shipper = guest.start()
+    shipper.follow("app", 0, str(path))
+    guest.bridge.connect()
+    while not guest.bridge.stored:
+        await asyncio.sleep(0.01)
+    ended = asyncio.get_running_loop().create_task(shipper.ended("app", 0))
+    await asyncio.sleep(0.3)
+    assert not ended.done()  # more than may be on its way
+    guest.bridge.acknowledging = True
+    guest.bridge.acknowledge()
+    await ended
+    assert guest.bridge.stored["app", 0][-1].data == b"line 40000"
+
+
+async def test_an_end_waits_for_nothing_without_a_connection(guest: Guest) -> None:
+    path = guest.directory / "0.log"
+    path.write_bytes(lines(1, 10))
+    shipper = guest.start()
+    shipper.follow("app", 0, str(path))
+    await shipper.ended("app", 0)
+    assert not guest.bridge.stored
+
+
 async def test_a_restart_does_not_read_again_what_was_acknowledged(guest: Guest) -> None:
     path = guest.directory / "0.log"
     path.write_bytes(lines(1, 500))
