@@ -48,7 +48,11 @@ async def _send(request: web.Request, log: AsyncIterator[bytes]) -> web.StreamRe
         response.enable_chunked_encoding()
     await response.prepare(request)
     async for piece in log:
-        if piece:
+        if not piece:
+            continue
+        try:
             await response.write(piece)
+        except ConnectionResetError:  # the client has gone: nobody is there to be told
+            return response
     await response.write_eof()
     return response
