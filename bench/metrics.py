@@ -2,38 +2,42 @@
 
     python bench/metrics.py [--pods 1000,10000] [--rounds 5]
 
-Beside how long each takes, on a thread, it tells how late the event loop was meanwhile.
+Through the real server and TLS. Beside how long each takes it tells how late the event loop was meanwhile.
 """
 
 import argparse
 import asyncio
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from pathlib import Path
 from statistics import median
 
+import aiohttp
 import msgspec
 
 from kubelet_bridge.daemon.usage import Capacity, NodeMeter
 from kubelet_bridge.kube.informer import Cached
-from kubelet_bridge.kubelet_api.stats import cadvisor, resource, summary
+from kubelet_bridge.kubelet_api.auth import Authenticator, Authorizer
+from kubelet_bridge.kubelet_api.certificates import SelfSignedCertificate
+from kubelet_bridge.kubelet_api.server import KubeletServer
+from kubelet_bridge.kubelet_api.stats.routes import routes
+from kubelet_bridge.kubelet_api.tls import Tls
+from kubelet_bridge.model.access import Attributes, User
 from kubelet_bridge.model.core import Pod
 from kubelet_bridge.model.meta import ObjectHead, PodKey
 from kubelet_bridge.model.usage import (
     ContainerSample,
     FilesystemSample,
     InterfaceSample,
-    NodeUsage,
     Sample,
     Source,
     Usage,
 )
 
 MIB = 1024 * 1024
-ENCODERS: dict[str, Callable[[NodeUsage], bytes]] = {
-    "/metrics/resource": resource.encode, "/metrics/cadvisor": cadvisor.encode, "/stats/summary": summary.encode,
-}  # fmt: skip
+PATHS = ("/metrics/resource", "/metrics/cadvisor", "/stats/summary")
 
 
 def pod(number: int) -> Cached:
@@ -97,24 +101,64 @@ async def measure(count: int, rounds: int, directory: Path) -> None:
         begun = time.perf_counter()
         meter.freeze()
         print(f"  on the loop: {(time.perf_counter() - begun) * 1000:.1f} ms to freeze")
-        for path, encode in ENCODERS.items():
-            await scrape(meter, path, encode, count, rounds)
+        print(f"  the loop is late by {await idle() * 1000:.1f} ms at most with nothing to do")
+        async with served(meter, directory) as url, client() as session:
+            for path in PATHS:
+                for encoding in ("identity", "gzip"):
+                    await scrape(session, f"{url}{path}", encoding, count, rounds)
 
 
-async def scrape(
-    meter: NodeMeter, path: str, encode: Callable[[NodeUsage], bytes], count: int, rounds: int
-) -> None:  # fmt: skip
+async def idle() -> float:
+    stop = asyncio.Event()
+    asyncio.get_running_loop().call_later(2.0, stop.set)
+    return await lateness(stop)
+
+
+@asynccontextmanager
+async def served(meter: NodeMeter, directory: Path) -> AsyncIterator[str]:
+    """The real server, to which everybody may come."""
+
+    async def somebody(_token: str) -> User:
+        return User(name="bench")
+
+    async def anything(_user: User, _wanted: Attributes) -> bool:
+        return True
+
+    tls = Tls(SelfSignedCertificate(directory, "bench", lambda: ["127.0.0.1"]), None)
+    server = KubeletServer(
+        "127.0.0.1", 0, tls=tls.current, routes=routes(meter.freeze, {}), authenticator=Authenticator(somebody),
+        authorizer=Authorizer(anything),
+    )  # fmt: skip
+    async with tls, server, asyncio.TaskGroup() as group:
+        running = group.create_task(server.run())
+        yield f"https://127.0.0.1:{server.port}"
+        running.cancel()
+
+
+def client() -> aiohttp.ClientSession:
+    headers = {"Authorization": "Bearer x"}
+    return aiohttp.ClientSession(
+        connector=aiohttp.TCPConnector(ssl=False), headers=headers, auto_decompress=False
+    )  # fmt: skip
+
+
+async def scrape(session: aiohttp.ClientSession, url: str, encoding: str, count: int, rounds: int) -> None:
+    """The client is on the same loop: what it costs to receive is in the lateness, too."""
     times, size, stop = [], 0, asyncio.Event()
     async with asyncio.TaskGroup() as group:
         late = group.create_task(lateness(stop))
         for _ in range(rounds):
             begun = time.perf_counter()
-            collect = meter.freeze()
-            size = len(await asyncio.to_thread(lambda collect=collect: encode(collect())))  # type: ignore[misc]
+            async with session.get(url, headers={"Accept-Encoding": encoding}) as response:
+                assert response.status == 200
+                size = 0
+                async for chunk in response.content.iter_any():
+                    size += len(chunk)
             times.append((time.perf_counter() - begun) * 1000)
         stop.set()
+    path = url.partition("//")[2].partition("/")[2]
     print(
-        f"  {path}: {median(times):.0f} ms ({median(times) * 1000 / count:.1f} ms per 1,000 Pods), "
+        f"  /{path} {encoding}: {median(times):.0f} ms ({median(times) * 1000 / count:.1f} ms per 1,000 Pods), "
         f"first {times[0]:.0f} ms, {size / MIB:.1f} MiB, loop late by {late.result() * 1000:.1f} ms at most"
     )
 

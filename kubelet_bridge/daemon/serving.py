@@ -91,8 +91,5 @@ def assigned(view: NodeView) -> list[bytes]:
 
 
 def running(view: NodeView) -> list[bytes]:
-    """The Pods that have a VM and were not asked to stop."""
-    return [
-        one.raw for one in view.pods.all()
-        if one.head.metadata.deletion_timestamp is None and view.vms.by_index("pod-uid", one.head.uid)
-    ]  # fmt: skip
+    """The Pods that have an instance, those included that are being stopped: what a runtime would still show."""
+    return [one.raw for one in view.pods.all() if view.vmis.by_index("pod-uid", one.head.uid)]

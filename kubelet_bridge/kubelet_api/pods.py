@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterable
 from aiohttp import web
 from aiohttp.typedefs import Handler
 
+from kubelet_bridge.kubelet_api.largebody import send
 from kubelet_bridge.kubelet_api.routing import served
 
 RawPods = Callable[[], Iterable[bytes]]
@@ -17,12 +18,12 @@ def pod_list(pods: Iterable[bytes]) -> bytes:
 
 
 def routes(assigned: RawPods, running: RawPods) -> list[web.RouteDef]:
-    """The Pods assigned to this node, and those that have a VM and were not asked to stop."""
+    """The Pods assigned to this node, and those that run on it."""
     return [*served("/pods", _listing(assigned)), *served("/runningpods", _listing(running))]
 
 
 def _listing(pods: RawPods) -> Handler:
-    async def handle(_request: web.Request) -> web.StreamResponse:
-        return web.Response(body=pod_list(pods()), content_type="application/json")
+    async def handle(request: web.Request) -> web.StreamResponse:
+        return await send(request, pod_list(pods()), "application/json")
 
     return handle

@@ -7,6 +7,7 @@ from aiohttp import web
 from aiohttp.typedefs import Handler
 
 from kubelet_bridge.kubelet_api.health import Check
+from kubelet_bridge.kubelet_api.largebody import send
 from kubelet_bridge.kubelet_api.routing import served
 from kubelet_bridge.kubelet_api.stats import cadvisor, probes, resource, slis, summary
 from kubelet_bridge.kubelet_api.stats.exposition import CONTENT_TYPE
@@ -33,8 +34,8 @@ class _Scrapes:
             return await asyncio.to_thread(lambda: encode(collect()))
 
     def metrics(self, encode: Callable[[NodeUsage], bytes]) -> Handler:
-        async def handle(_request: web.Request) -> web.StreamResponse:
-            return web.Response(body=await self.make(encode), headers={"Content-Type": CONTENT_TYPE})
+        async def handle(request: web.Request) -> web.StreamResponse:
+            return await send(request, await self.make(encode), CONTENT_TYPE, compress=True)
 
         return handle
 
@@ -44,7 +45,7 @@ class _Scrapes:
             values = [*map(str, (await request.post()).getall(_BRIEF, [])), *values]
         brief = values == ["true"]
         body = await self.make(lambda node: summary.encode(node, only_cpu_and_memory=brief))
-        return web.Response(body=body, content_type="application/json")
+        return await send(request, body, "application/json")
 
 
 def routes(freeze: Freeze, checks: Mapping[str, Check]) -> list[web.RouteDef]:
