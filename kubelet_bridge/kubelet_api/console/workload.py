@@ -34,8 +34,11 @@ class ConsoleProcess:
         return None
 
     async def write(self, data: bytes) -> None:
-        """What is typed; ^] only by itself, as keys come, so that nothing that is pasted leaves."""
-        if data == _LEAVE:
+        """What is typed; ^] only by itself, as keys come, so that nothing that is pasted leaves.
+
+        From a terminal that sends lines it comes with the end of one.
+        """
+        if data.rstrip(b"\r\n") == _LEAVE:
             self._view.close()
         else:
             await self._view.write(data)

@@ -104,7 +104,9 @@ class Streaming:
             return refused
         socket = websocket.socket_for(request)
         await socket.prepare(request)
-        await self._converse(request, websocket.WebSocketClient(socket), wants, act, self._times)
+        client = websocket.WebSocketClient(socket)
+        await self._converse(request, client, wants, act, self._times)
+        await client.close()
         return socket
 
     async def _over_spdy(self, request: web.Request, wants: Wants, act: Act) -> web.StreamResponse:

@@ -35,6 +35,7 @@ class WebSocketClient:
         self._socket, self._protocol = socket, Subprotocol(socket.ws_protocol or "")
         self._sizes = TerminalSizes()
         self._listening = False
+        self._code = WSCloseCode.OK
 
     async def receive(self) -> Input | TerminalSize | None:
         """Pings are answered on the way. A message that breaks the protocol is the client's end."""
@@ -52,8 +53,8 @@ class WebSocketClient:
                         pass
                     case _:
                         return None
-        except ChannelError as error:
-            await self._socket.close(code=WSCloseCode.PROTOCOL_ERROR, message=str(error).encode())
+        except ChannelError:
+            self._code = WSCloseCode.PROTOCOL_ERROR
             return None
         finally:
             self._listening = False
@@ -81,7 +82,11 @@ class WebSocketClient:
         status = status_json(ended) if self._protocol.structured else status_text(ended)
         if status:
             await self._send(Channel.ERROR, status)
-        await self._socket.close(code=WSCloseCode.OK)
+        await self.close()
+
+    async def close(self) -> None:
+        """Wait for the client's half of the close, too; nothing to do when it is closed."""
+        await self._socket.close(code=self._code)
 
     async def _send(self, channel: Channel, data: bytes) -> None:
         kind = WSMsgType.TEXT if self._protocol.textual else WSMsgType.BINARY

@@ -213,6 +213,15 @@ async def test_attach_is_the_console_until_it_is_left(guest: Guest, consoles: Co
     assert guest.lines[0].typed == [b"pasted \x1d and more"]
 
 
+async def test_a_terminal_that_sends_lines_can_leave_as_well(guest: Guest, consoles: Consoles) -> None:
+    async with workload(consoles).attach(stdin=True) as process:
+        await process.read()
+        await process.write(b"\r\n")
+        await process.write(b"\x1d\n")
+        assert await process.read() is None
+    assert guest.lines[0].typed == [b"\r\n"]
+
+
 async def test_who_only_watches_is_shown_no_notice(guest: Guest, consoles: Consoles) -> None:
     async with workload(consoles).attach(stdin=False) as process:
         guest.lines[0].shown.put_nowait(b"booting")

@@ -1,7 +1,10 @@
 """Clients of exec and attach that go away, say nothing, say too much or nonsense, or come by the hundred."""
 
 import asyncio
+import base64
+import contextlib
 import os
+import ssl
 from pathlib import Path
 
 import aiohttp
@@ -11,7 +14,7 @@ from kubelet_bridge.kubelet_api.ports import Ended
 from kubelet_bridge.kubelet_api.remotecommand.session import Times
 from tests.support.channels import HEADERS, OUT, V5, Client, Served, opened, vanish
 from tests.support.guests import running, soon
-from tests.support.kubelet_endpoint import FULL, World
+from tests.support.kubelet_endpoint import FULL, World, raw
 from tests.support.workloads import ScriptedProcess, ScriptedWorkload, exits, sleeps
 
 
@@ -167,3 +170,49 @@ async def test_many_execs_leave_nothing_behind(served: Served, workload: Scripte
         assert len(workload.processes) == 1101
         await soon(lambda: len(asyncio.all_tasks()) <= tasks, "no task is left")
         await soon(lambda: len(list(Path("/proc/self/fd").iterdir())) <= files, "no file is left open")
+
+
+HANDSHAKE = (
+    "Connection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n"
+    f"Sec-WebSocket-Key: {base64.b64encode(b'k' * 16).decode()}\r\nSec-WebSocket-Protocol: {V5}\r\n"
+)
+
+
+@pytest.mark.parametrize(
+    "frames",
+    [
+        b"\x83\x80\x00\x00\x00\x00",  # an opcode that there is not
+        b"\xf2\x82\x00\x00\x00\x00\x00x",  # bits of extensions that were not agreed
+        b"\x82\xff" + b"\xff" * 8,  # longer than anything
+        b"\x82\xff" + b"\x00\x00\x00\x00\x7f\xff\xff\xff" + b"\x00" * 100,  # two gigabytes, it says
+        b"\x09\x80\x00\x00\x00\x00",  # a ping in pieces
+        b"\x89\xfe\x00\x7e" + b"\x00" * 130,  # a ping too long
+        b"\x80\x82\x00\x00\x00\x00\x00x",  # a continuation of nothing
+        b"\x88\x81\x00\x00\x00\x00x",  # a close with half a code
+        b"\x88\x84\x00\x00\x00\x00\x03\xe8\xff\xfe",  # a close whose reason is no text
+        b"\x82\x04\x00abc",  # not masked
+        b"\x01\x82\x00\x00\x00\x00\x00x" * 3,  # new messages inside one
+        b"GET / HTTP/1.1\r\nHost: node\r\n\r\n" * 10,
+        bytes(range(256)) * 8,
+        b"",
+    ],
+)
+async def test_frames_that_are_none_end_it_without_an_error_of_ours(
+    served: Served, workload: ScriptedWorkload, frames: bytes, caplog: pytest.LogCaptureFixture
+) -> None:
+    workload.script = sleeps
+    async with served() as world:
+        async with raw(world) as (reader, writer):
+            head = f"GET /exec/ns/pod/app?command=a&input=1&{OUT} HTTP/1.1\r\nHost: node\r\n{HANDSHAKE}"
+            writer.write(f"{head}Authorization: Bearer {FULL}\r\n\r\n".encode())
+            assert b" 101 " in await reader.readuntil(b"\r\n\r\n")
+            await soon(lambda: workload.running == 1, "a process")
+            writer.write(frames)
+            writer.write(b"\x82\x83\x00\x00\x00\x00\xff\x00\x00")  # and were they any, this ends it
+            with contextlib.suppress(ConnectionError, ssl.SSLError):
+                await writer.drain()
+            if b"\x7f\xff\xff\xff" in frames:
+                writer.transport.abort()  # the rest is awaited for as long as it may take
+            await soon(lambda: workload.running == 0, "the process has ended")
+        assert await world.get("/healthz", token=FULL) == (200, "ok")
+    assert not [record for record in caplog.records if record.levelname == "ERROR"]
