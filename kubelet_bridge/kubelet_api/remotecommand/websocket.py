@@ -1,5 +1,6 @@
 """A client that speaks channels over a WebSocket."""
 
+import asyncio
 from typing import Literal
 
 from aiohttp import WSCloseCode, WSMsgType, hdrs, web
@@ -24,6 +25,8 @@ Socket = web.WebSocketResponse[Literal[False]]
 
 _LARGEST = 32 * 1024 * 1024
 """Bytes of a message, as a kubelet has it (``DefaultMaxPayloadBytes`` of golang.org/x/net/websocket)."""
+_TURN = 64
+"""Messages until others have their turn: many tiny ones are much work for few bytes."""
 _CLOSING_SECONDS = 60.0
 """For the client's half of the close: before that it has to read all that is on the way to it."""
 
@@ -35,6 +38,7 @@ class WebSocketClient:
         self._socket, self._protocol = socket, Subprotocol(socket.ws_protocol or "")
         self._sizes = TerminalSizes()
         self._listening = False
+        self._received = 0
         self._code = WSCloseCode.OK
 
     async def receive(self) -> Input | TerminalSize | None:
@@ -43,6 +47,9 @@ class WebSocketClient:
         try:
             while True:
                 message = await self._socket.receive()
+                self._received += 1
+                if self._received % _TURN == 0:  # what has come already is received without waiting
+                    await asyncio.sleep(0)
                 match message.type:
                     case WSMsgType.BINARY | WSMsgType.TEXT:
                         if (event := self._event(message.data)) is not None:

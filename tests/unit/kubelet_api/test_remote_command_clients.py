@@ -140,6 +140,27 @@ async def test_garbage_on_other_channels_means_nothing(served: Served, workload:
     assert told.out == b"text is bytes, too"
 
 
+async def test_others_have_their_turn_while_tiny_messages_come(served: Served, workload: ScriptedWorkload) -> None:
+    turns = 0
+
+    async def others() -> None:
+        nonlocal turns
+        while True:
+            await asyncio.sleep(0)
+            turns += 1
+
+    messages = 40_000
+    async with served() as world, opened(world, f"/exec/ns/pod/app?command=a&input=1&{OUT}") as client:
+        assert await client.hear() == (1, b"")
+        transport = client.socket._conn.transport  # type: ignore[union-attr]
+        assert transport is not None
+        transport.write(b"\x82\x82\x00\x00\x00\x00\x09x" * messages)
+        async with running(others()):
+            await client.say(0, b"the last")
+            assert await client.hear() == (1, b"the last")
+    assert turns > messages // 100
+
+
 async def test_a_giant_message_ends_it(served: Served, workload: ScriptedWorkload) -> None:
     async with served() as world, opened(world, f"/exec/ns/pod/app?command=a&input=1&{OUT}") as client:
         await client.say(0, b"x" * (33 * 1024 * 1024))
