@@ -46,6 +46,7 @@ from kubelet_bridge.kube.watch import EventKind
 from kubelet_bridge.kubelet_api.console.consoles import Consoles
 from kubelet_bridge.kubelet_api.health import Check
 from kubelet_bridge.kubelet_api.logs.handler import routes as log_routes
+from kubelet_bridge.kubelet_api.stats.volumes import VolumeCollector
 from kubelet_bridge.kubelet_api.vms.routes import routes as vm_routes
 from kubelet_bridge.model.core import Node
 from kubelet_bridge.model.intent import Intent
@@ -123,6 +124,7 @@ class Assembly:
             settings, self.client, self.database, metrics, ip, changed=self._poke, call=self._call,
             record_usage=self.meter.record,
         )  # fmt: skip
+        metrics.add(VolumeCollector(self.meter.freeze_claims))
         self.vmi_meter = VmiMeter(
             self.client, self.view, told=lambda uid: self.guestside.session(uid) is not None, record=self.meter.record,
             interval=settings.kubevirt_metrics_seconds,

@@ -15,10 +15,11 @@ from kubelet_bridge.aio import files
 from kubelet_bridge.aio.tasks import close, every
 from kubelet_bridge.kube.informer import Cached
 from kubelet_bridge.kubelet_api.stats.routes import Collect
+from kubelet_bridge.kubelet_api.stats.volumes import ClaimUsage
 from kubelet_bridge.model.core import Node, Pod
 from kubelet_bridge.model.meta import PodKey
 from kubelet_bridge.model.quantity import InvalidQuantity, Quantity
-from kubelet_bridge.model.usage import DiskUsage, Figures, MachineFigures, NodeUsage, PodFacts, Sample, Usage
+from kubelet_bridge.model.usage import DiskUsage, Figures, MachineFigures, NodeUsage, PodFacts, PodUsage, Sample, Usage
 from kubelet_bridge.translate.podfacts import pod_facts
 from kubelet_bridge.translate.podusage import pod_usage
 from kubelet_bridge.translate.usagebook import Kept, UsageBook, load, node_figures
@@ -107,6 +108,16 @@ class NodeMeter:
                 interfaces=(totals.network,), disk=disk_usage(self._directory, now), cores=capacity.cores,
                 memory=capacity.memory,
             )  # fmt: skip
+
+        return collect
+
+    def freeze_claims(self) -> ClaimUsage:
+        """The same of the Pods that have claims, and of nothing else."""
+        now, pods, machines = self._wall_clock(), self._pods(), self._book.machines()
+
+        def collect() -> list[PodUsage]:
+            having = (one for one in self._facts.of(pods) if any(volume.claim for volume in one.volumes))
+            return [pod_usage(one, machines, now) for one in having]
 
         return collect
 

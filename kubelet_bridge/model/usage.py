@@ -70,7 +70,7 @@ class Sample(_Value, frozen=True, gc=False, kw_only=True):
         at: when it arrived, by our clock: a guest's own may be anywhere.
         taken_at: by the clock of who measured.
         instance: uid of the VMI; another one is another boot of the VM. Empty when that is not known.
-        epoch: what else makes counters begin anew: the kernel's boot id, or the host that a migration left.
+        epoch: of the source's counters, which begin anew with another: the kernel's boot id, or instance and host.
     """
 
     at: int

@@ -7,9 +7,10 @@ Prometheus wants them.
 import asyncio
 import platform
 from collections.abc import Callable, Iterable, Mapping
+from typing import Protocol
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector
-from prometheus_client.core import GaugeMetricFamily
+from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.exposition import choose_encoder
 from prometheus_client.registry import Collector
 
@@ -22,12 +23,22 @@ Counts = Callable[[], Mapping[str, int]]
 """How many things there are now, by the value of one label; asked at each scrape."""
 
 
+class Taken(Protocol):
+    """What looks anew at each scrape: ``take`` on the event loop, then ``collect`` on any thread."""
+
+    def take(self) -> None:
+        """Hold on to what is known now."""
+
+    def collect(self) -> Iterable[Metric]:
+        """Tell it."""
+
+
 class Metrics:
     """The process's metrics: attributes and ``observe_…`` for those who measure, ``scrape`` for those who read."""
 
     def __init__(self, version: str = "") -> None:
         self.registry = CollectorRegistry()
-        self._counts: list[_CountCollector] = []
+        self._counts: list[Taken] = []
         self._declare_corridor()
         self._declare_adapters()
         info = self._gauge("build_info", "Constant 1, labelled with what runs.", "version", "python")
@@ -75,7 +86,10 @@ class Metrics:
 
     def count(self, name: str, documentation: str, label: str, now: Counts) -> None:
         """Publish ``kubelet_bridge_<name>{label}`` from a function that is asked at each scrape."""
-        collector = _CountCollector(f"kubelet_bridge_{name}", documentation, label, now)
+        self.add(_CountCollector(f"kubelet_bridge_{name}", documentation, label, now))
+
+    def add(self, collector: Taken) -> None:
+        """Publish what ``collector`` finds at each scrape."""
         self._counts.append(collector)
         self.registry.register(collector)
 

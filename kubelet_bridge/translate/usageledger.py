@@ -83,11 +83,9 @@ class Ledger(msgspec.Struct):
         return bool(instance and self.instance and instance != self.instance)
 
     def _since(self, sample: Sample) -> Since:
-        if self._is_another(sample.instance):
-            return Since.ZERO
-        if self.source != sample.source:
-            return Since.ELSEWHERE
-        return Since.BEFORE if self.epoch == sample.epoch else Since.ZERO
+        if self.source == sample.source:
+            return Since.BEFORE if self.epoch == sample.epoch else Since.ZERO
+        return Since.ZERO if self._is_another(sample.instance) else Since.ELSEWHERE
 
     def _machine_cpu(self, sample: Sample, since: Since) -> int | None:
         if self._is_another(sample.instance) and self.cpu is not None:

@@ -39,7 +39,8 @@ class Reading:
     def sample(self, *, at: int, instance: str, node: str) -> Sample:
         """As the sample of VMI ``instance`` on ``node``."""
         return Sample(
-            at=at, taken_at=at, source=Source.KUBEVIRT, instance=instance, epoch=node, machine=self._usage(),
+            at=at, taken_at=at, source=Source.KUBEVIRT, instance=instance, epoch=f"{instance}/{node}",
+            machine=self._usage(),
             interfaces=tuple(InterfaceSample(name, *counts) for name, counts in self.interfaces.items()),
         )  # fmt: skip
 

@@ -81,7 +81,9 @@ def test_counters_never_go_down(steps: Iterable[Told | Restart | Gone]) -> None:
                 guest.next(step, now)
                 instance = f"vmi-{guest.instance}"
                 if step.by_kubevirt:
-                    told = sample(now, guest.domain, instance=instance, epoch="host", source=Source.KUBEVIRT)
+                    told = sample(
+                        now, guest.domain, instance=instance, epoch=f"{instance}/host", source=Source.KUBEVIRT
+                    )
                 else:
                     app = container("app", guest.app, started=guest.began)
                     told = sample(now, guest.cpu, app, instance=instance, epoch=f"boot-{guest.boot}")

@@ -116,7 +116,8 @@ def _container(families: Families, pod: PodUsage, container: ContainerUsage, id_
     labels, figures, facts = _Labels(id_, pod, container.facts), container.figures.figures, container.facts
     _figures(families, labels, figures)
     made = labels.plain
-    families["container_start_time_seconds"].add(made, seconds(container.figures.started_at))
+    if container.figures.started_at > 0:
+        families["container_start_time_seconds"].add(made, seconds(container.figures.started_at))
     families["container_last_seen"].add(made, seconds(figures.at), figures.at)
     if container.figures.rootfs is not None:
         families["container_fs_usage_bytes"].add(labels.device(""), container.figures.rootfs, figures.at)

@@ -81,6 +81,7 @@ def _container(families: _Families, pod: PodUsage, container: ContainerUsage) ->
     labels = label_set(
         {"container": container.facts.name, "namespace": pod.facts.namespace, "pod": pod.facts.name}
     )  # fmt: skip
-    families.start.add(labels, seconds(container.figures.started_at))
+    if container.figures.started_at > 0:
+        families.start.add(labels, seconds(container.figures.started_at))
     families.cpu.add(labels, seconds(max(figures.cpu, _LEAST)), figures.at)
     families.memory.add(labels, figures.working_set, figures.at)

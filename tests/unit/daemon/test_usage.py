@@ -9,9 +9,11 @@ import pytest
 from kubelet_bridge.daemon import usage
 from kubelet_bridge.daemon.usage import Capacity, NodeMeter, capacity
 from kubelet_bridge.kube.informer import Cached
+from kubelet_bridge.kubelet_api.stats.volumes import VolumeCollector
 from kubelet_bridge.model.core import Node, Pod
 from kubelet_bridge.model.meta import ObjectHead
-from kubelet_bridge.model.usage import NodeUsage
+from kubelet_bridge.model.usage import FilesystemSample, NodeUsage
+from kubelet_bridge.telemetry.metrics import Metrics
 from tests.support.usage import SECOND, at, container, key_of, pod, sample
 
 WEB = pod("web", "app")
@@ -102,3 +104,23 @@ def test_capacity_is_the_nodes() -> None:
     node = msgspec.convert({"status": {"capacity": {"cpu": "3500m", "memory": "2Gi"}}}, Node)
     assert capacity(node) == Capacity(4, 2 * 2**30)
     assert capacity(msgspec.convert({"status": {"capacity": {"cpu": "many"}}}, Node)) == Capacity()
+
+
+async def test_how_full_claims_are(site: Site) -> None:
+    """By the names of a kubelet; of a claim whose machine tells nothing there is nothing."""
+    metrics = Metrics()
+    site.pods.append(cached(pod("bare", "app", namespace="other")))
+    disk = FilesystemSample("/dev/vdb", "/data", 100, 40, 10, 3)
+    async with site.meter() as meter:
+        metrics.add(VolumeCollector(meter.freeze_claims))
+        meter.record(key_of(WEB), sample(1, 9, filesystems=(disk,)))
+        text, _ = await metrics.scrape()
+    found = [line for line in text.decode().splitlines() if line.startswith("kubelet_volume_stats")]
+    labels = '{namespace="shop",persistentvolumeclaim="web-data"}'
+    assert found == [
+        f"kubelet_volume_stats_{name}{labels} {value}.0"
+        for name, value in (
+            ("capacity_bytes", 100), ("available_bytes", 60), ("used_bytes", 40), ("inodes", 10), ("inodes_free", 7),
+            ("inodes_used", 3),
+        )
+    ]  # fmt: skip

@@ -63,7 +63,7 @@ async def test_figures_are_recorded_for_the_instance_and_its_host() -> None:
     await world.ask(vmi("web"))
     ((key, sample),) = world.recorded
     assert (key, sample.machine.cpu, sample.source) == (POD, 2_500_000_000, Source.KUBEVIRT)
-    assert (sample.instance, sample.epoch) == ("vmi-web", "host-1")
+    assert (sample.instance, sample.epoch) == ("vmi-web", "vmi-web/host-1")
 
 
 async def test_a_host_without_an_answer_holds_nobody_up() -> None:

@@ -34,7 +34,7 @@ def test_a_machine_is_its_container_only_in_the_boot_it_runs_in() -> None:
     node = Metered(machine)
     node.take(machine, sample(1, 9))
     assert node.node(2).pods[0].containers[0].figures.figures.cpu == 9 * SECOND
-    node.take(machine, sample(16, 2, instance="vmi-2"))
+    node.take(machine, sample(16, 2, instance="vmi-2", epoch="boot-2"))
     found = node.node(17).pods[0]
     assert found.containers == ()
     assert found.figures is not None

@@ -37,6 +37,12 @@ def test_another_instance_begins_at_zero_and_the_machine_goes_on() -> None:
     ]  # fmt: skip
 
 
+def test_an_agent_that_came_before_its_instance_was_known_counts_once() -> None:
+    """The kernel's boot id tells more than the uid that the bridge had in mind when the agent came."""
+    found = count(sample(0, 10), sample(15, 2, epoch="boot-2"), sample(30, 5, instance="vmi-2", epoch="boot-2"))
+    assert cpu_of(found) == [10, 12, 15]
+
+
 def test_a_reboot_inside_is_no_other_instance() -> None:
     found = count(sample(0, 10), sample(15, 2, epoch="boot-2"))
     assert found[-1].boot.cpu == 12 * SECOND

@@ -34,7 +34,7 @@ def test_the_guests_own_view_of_its_memory() -> None:
         cpu=12_500_000_000, memory=300_000_000, working_set=150_000_000, rss=500_000_000
     )  # fmt: skip
     assert found.interfaces == (InterfaceSample("default", 1000, 2000),)
-    assert (found.at, found.source, found.instance, found.epoch) == (7, Source.KUBEVIRT, "vmi-1", "n1")
+    assert (found.at, found.source, found.instance, found.epoch) == (7, Source.KUBEVIRT, "vmi-1", "vmi-1/n1")
 
 
 def test_without_a_balloon_it_is_qemus() -> None:
