@@ -1,5 +1,6 @@
 """``/vms`` through the API server: what ``kubectl get --raw`` shows of a real VM; its console and its screen."""
 
+import asyncio
 import shutil
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -93,6 +94,15 @@ async def test_its_screen_is_reached_and_says_who_it_is(one: str, world: World, 
         assert said.startswith(b"RFB 003.")
         await socket.send_bytes(said[:12])
         assert await socket.receive_bytes()
+
+    async def noted() -> list[str]:
+        text = await asyncio.to_thread(bridge.log.read_text)
+        return [line for line in text.splitlines() if "what=vnc" in line and "stage=end" in line]
+
+    (line,) = await eventually(noted, "the audit line")
+    assert f"subject={world.namespace}/one" in line
+    assert "user=kube-apiserver-kubelet-client" in line
+    assert "received_bytes=12" in line
 
 
 async def test_its_console_is_shared(one: str, world: World, bridge: Bridge) -> None:
