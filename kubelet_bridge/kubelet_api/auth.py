@@ -4,6 +4,7 @@ A kubelet answers 401 when a token cannot be reviewed and 500 when access cannot
 ``ReviewUnavailable``, a 503: nothing is wrong with the caller's credentials, and trying again is right.
 """
 
+import base64
 import hashlib
 import ssl
 import time
@@ -24,6 +25,8 @@ AUTHENTICATED = "system:authenticated"
 # Lifetimes in seconds: the kubelet's defaults (authentication.webhook, authorization.webhook), refused tokens excepted.
 TOKEN_KNOWN, TOKEN_UNKNOWN = 120.0, 30.0
 ACCESS_ALLOWED, ACCESS_DENIED = 300.0, 30.0
+
+_BEARER_PROTOCOL = "base64url.bearer.authorization.k8s.io."
 
 TokenReviewer = Callable[[str], Awaitable[User | None]]
 """Whose token this is, or None; raises ``ApiError`` when there is no answer."""
@@ -60,6 +63,22 @@ def bearer_token(authorization: str | None) -> str | None:
     return token.strip() or None if scheme.lower() == "bearer" else None
 
 
+def socket_token(offered: str | None) -> str | None:
+    """The token among the subprotocols of a WebSocket: browsers can send none in a header.
+
+    As apiserver/pkg/authentication/request/websocket/protocol.go, which a kubelet uses too: one, and not alone.
+    """
+    names = [name.strip() for name in (offered or "").split(",")]
+    tokens = [name.removeprefix(_BEARER_PROTOCOL) for name in names if name.startswith(_BEARER_PROTOCOL)]
+    if len(tokens) != 1 or len(names) < 2:
+        return None
+    try:
+        padded = tokens[0] + "=" * (-len(tokens[0]) % 4)
+        return base64.b64decode(padded, altchars=b"-_", validate=True).decode() or None
+    except ValueError:
+        return None
+
+
 class Authenticator:
     """Client certificate first, then bearer token."""
 
@@ -68,15 +87,18 @@ class Authenticator:
         self._wall_clock = wall_clock
         self._tokens: ReviewCache[User | None] = ReviewCache(lambda user: TOKEN_KNOWN if user else TOKEN_UNKNOWN)
 
-    async def authenticate(self, certificate: Mapping[str, Any] | None, authorization: str | None) -> User | None:
-        """Who it is, or None.
+    async def authenticate(
+        self, certificate: Mapping[str, Any] | None, authorization: str | None, offered: str | None = None
+    ) -> User | None:
+        """Who it is, or None. ``offered`` are the subprotocols of a WebSocket that is asked for.
 
         Raises:
             ReviewUnavailable: there is a token, and nobody to ask about it.
         """
         if (user := certificate_user(certificate, self._wall_clock())) is not None:
             return user
-        if (token := bearer_token(authorization)) is None:
+        token = bearer_token(authorization) or socket_token(offered)
+        if token is None:
             return None
         digest = hashlib.sha256(token.encode()).digest()  # tokens are not kept in memory for longer than a request
         try:

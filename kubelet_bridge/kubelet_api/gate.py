@@ -59,7 +59,9 @@ class Gate:
 
     async def _refusal(self, request: web.Request) -> web.Response | None:
         certificate = request.transport.get_extra_info("peercert") if request.transport is not None else None
-        user = await self._authenticator.authenticate(certificate, request.headers.get("Authorization"))
+        user = await self._authenticator.authenticate(
+            certificate, request.headers.get("Authorization"), _offered(request)
+        )
         if user is None:
             return plain(401, "Unauthorized")
         wanted = attributes(request.method, route_of(request) or "/")
@@ -71,6 +73,12 @@ class Gate:
             return plain(403, f"Forbidden (user={user.name}, {what})")
         request[USER] = user
         return None
+
+
+def _offered(request: web.Request) -> str | None:
+    if request.headers.get("Upgrade", "").lower() != "websocket":
+        return None
+    return ",".join(request.headers.getall("Sec-WebSocket-Protocol", []))
 
 
 def route_of(request: web.Request) -> str | None:

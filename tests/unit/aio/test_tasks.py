@@ -2,7 +2,7 @@ import asyncio
 
 import pytest
 
-from kubelet_bridge.aio.tasks import PartEnded, close, every, forever
+from kubelet_bridge.aio.tasks import PartEnded, close, every, first_of, forever
 
 
 async def test_a_root_task_that_returns_is_a_fault() -> None:
@@ -91,3 +91,44 @@ async def test_every_repeats_and_tolerates_only_what_it_was_told() -> None:
     with pytest.raises(ValueError, match="fault"):
         await every(0.0, act, jitter=0.5, tolerate=(TimeoutError,))
     assert turns == 3
+
+
+class _Work:
+    def __init__(self) -> None:
+        self.cancelled = False
+
+    async def endless(self) -> None:
+        try:
+            await asyncio.Event().wait()
+        finally:
+            self.cancelled = True
+
+
+async def _returns() -> None:
+    await asyncio.sleep(0)
+
+
+async def _fails() -> None:
+    await asyncio.sleep(0)
+    raise ValueError("first")
+
+
+async def test_when_the_first_ends_the_others_do_too() -> None:
+    work = _Work()
+    await first_of(work.endless(), _returns())
+    assert work.cancelled
+
+
+async def test_what_the_first_fails_with_is_raised_as_it_is() -> None:
+    work = _Work()
+    with pytest.raises(ValueError, match="first"):
+        await first_of(_fails(), work.endless())
+    assert work.cancelled
+
+
+async def test_cancelled_from_outside_nothing_goes_on() -> None:
+    works = [_Work(), _Work()]
+    with pytest.raises(TimeoutError):
+        async with asyncio.timeout(0.01):
+            await first_of(*(work.endless() for work in works))
+    assert all(work.cancelled for work in works)

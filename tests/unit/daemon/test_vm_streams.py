@@ -1,6 +1,7 @@
 """Console and screen over a WebSocket, to the bytes of what is dialled."""
 
 import asyncio
+import base64
 from pathlib import Path
 
 import aiohttp
@@ -127,6 +128,26 @@ async def test_what_is_refused_is_refused_before_the_upgrade(serving: Serving, r
             assert refused.value.status == status
         assert await world.get(f"/vms/uid-1/{what}", token=FULL) == (400, "Upgrade request required\n")
     assert not line.left.is_set()
+
+
+@BOTH
+async def test_a_browser_brings_its_token_as_a_subprotocol(serving: Serving, reader: StoredVms, what: str) -> None:
+    line = Line()
+
+    def offered(token: str) -> tuple[str, str]:
+        encoded = base64.urlsafe_b64encode(token.encode()).decode().rstrip("=")
+        return f"base64url.bearer.authorization.k8s.io.{encoded}", "plain.kubevirt.io"
+
+    async with serving(only=routes(reader, console=line.dial, screen=line.dial)) as world, world.client() as session:
+        async with session.ws_connect(world.url(f"/vms/uid-1/{what}"), protocols=offered(FULL)) as socket:
+            assert socket.protocol == "plain.kubevirt.io"
+        for token, status in ((STATS, 403), ("invented", 401)):
+            with pytest.raises(aiohttp.WSServerHandshakeError) as refused:
+                await session.ws_connect(world.url(f"/vms/uid-1/{what}"), protocols=offered(token))
+            assert refused.value.status == status
+        headers = {"Sec-WebSocket-Protocol": ",".join(offered(FULL))}
+        async with session.get(world.url("/vms"), headers=headers) as response:
+            assert response.status == 401
 
 
 @BOTH

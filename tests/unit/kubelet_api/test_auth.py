@@ -11,6 +11,7 @@ from kubelet_bridge.kubelet_api.auth import (
     ReviewUnavailable,
     bearer_token,
     certificate_user,
+    socket_token,
 )
 from kubelet_bridge.model.access import Attributes, User
 
@@ -58,6 +59,22 @@ def test_no_certificate_no_name_or_an_end_that_has_come_is_nobody(found: Mapping
 )  # fmt: skip
 def test_a_token_is_read_from_the_header(header: str | None, token: str | None) -> None:
     assert bearer_token(header) == token
+
+
+TOKEN = "base64url.bearer.authorization.k8s.io.YS5iLmM-"
+
+
+@pytest.mark.parametrize(
+    ("offered", "token"),
+    [
+        (None, None), ("", None), ("v4.channel.k8s.io", None), (f"{TOKEN}, v4.channel.k8s.io", "a.b.c>"),
+        (f"v4.channel.k8s.io,{TOKEN}", "a.b.c>"), (TOKEN, None), (f"{TOKEN},{TOKEN},v4.channel.k8s.io", None),
+        ("base64url.bearer.authorization.k8s.io.,x", None), ("base64url.bearer.authorization.k8s.io.a,x", None),
+        ("base64url.bearer.authorization.k8s.io.!!!!,x", None), ("base64url.bearer.authorization.k8s.io._w,x", None),
+    ],
+)  # fmt: skip
+def test_a_token_is_read_from_the_subprotocols_of_a_websocket(offered: str | None, token: str | None) -> None:
+    assert socket_token(offered) == token
 
 
 class Tokens:
