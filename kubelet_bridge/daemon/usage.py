@@ -1,7 +1,6 @@
 """What this node uses: samples come in, are counted and kept on the disk, and go out to those who scrape."""
 
 import asyncio
-import os
 import time
 from collections.abc import Callable, Collection, Iterable
 from pathlib import Path
@@ -13,13 +12,14 @@ import structlog
 
 from kubelet_bridge.aio import files
 from kubelet_bridge.aio.tasks import close, every
+from kubelet_bridge.daemon.ownusage import disk_usage, own_usage
 from kubelet_bridge.kube.informer import Cached
 from kubelet_bridge.kubelet_api.stats.routes import Collect
 from kubelet_bridge.kubelet_api.stats.volumes import ClaimUsage
 from kubelet_bridge.model.core import Node, Pod
 from kubelet_bridge.model.meta import PodKey
 from kubelet_bridge.model.quantity import InvalidQuantity, Quantity
-from kubelet_bridge.model.usage import DiskUsage, Figures, MachineFigures, NodeUsage, PodFacts, PodUsage, Sample, Usage
+from kubelet_bridge.model.usage import Figures, MachineFigures, NodeUsage, PodFacts, PodUsage, Sample
 from kubelet_bridge.translate.podfacts import pod_facts
 from kubelet_bridge.translate.podusage import pod_usage
 from kubelet_bridge.translate.usagebook import Kept, UsageBook, load, node_figures
@@ -29,7 +29,6 @@ log = structlog.get_logger(__name__)
 _EVERY = 15.0
 _SAVE_EVERY = 60.0
 _POD = msgspec.json.Decoder(Pod)
-_PAGE = os.sysconf("SC_PAGE_SIZE")
 
 PodUids = Callable[[], Collection[str] | None]
 """Of the Pods that there are; None while that is not known."""
@@ -166,24 +165,3 @@ class _FactsCache:
             current[one.head.uid] = entry
         self._known = current
         return [facts for _, facts in current.values()]
-
-
-def own_usage() -> Usage:
-    """Of this process. Blocks."""
-    resident, shared = (int(one) * _PAGE for one in Path("/proc/self/statm").read_bytes().split()[1:3])
-    return Usage(
-        cpu=time.process_time_ns(), memory=resident, working_set=resident, rss=resident - shared,
-        processes=sum(1 for _ in Path("/proc/self/task").iterdir()),
-    )  # fmt: skip
-
-
-def disk_usage(directory: Path, now: int) -> DiskUsage | None:
-    """Of the file system that ``directory`` is on; None when it does not tell. Blocks."""
-    try:
-        found = os.statvfs(directory)
-    except OSError:
-        return None
-    return DiskUsage(
-        at=now, total=found.f_blocks * found.f_frsize, available=found.f_bavail * found.f_frsize,
-        inodes=found.f_files, inodes_free=found.f_ffree,
-    )  # fmt: skip

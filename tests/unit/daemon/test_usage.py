@@ -7,6 +7,7 @@ import msgspec
 import pytest
 
 from kubelet_bridge.daemon import usage
+from kubelet_bridge.daemon.ownusage import own_usage
 from kubelet_bridge.daemon.usage import Capacity, NodeMeter, capacity
 from kubelet_bridge.kube.informer import Cached
 from kubelet_bridge.kubelet_api.stats.volumes import VolumeCollector
@@ -96,7 +97,7 @@ async def test_the_disk_is_our_own(site: Site, tmp_path: Path) -> None:
 
 
 def test_this_process_uses_something() -> None:
-    found = usage.own_usage()
+    found = own_usage()
     assert min(found.cpu or 0, found.memory or 0, found.working_set or 0, found.rss or 0, found.processes or 0) > 0
 
 
