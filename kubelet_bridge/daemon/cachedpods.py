@@ -8,7 +8,7 @@ import msgspec
 from kubelet_bridge.kube.view import NodeView
 from kubelet_bridge.model.core import Pod, PodStatus
 
-_KEPT = 1024
+_KEPT = 256
 
 _decoded = lru_cache(_KEPT)(msgspec.json.Decoder(Pod).decode)
 """Whoever follows a log looks again and again at a Pod that has not changed."""
