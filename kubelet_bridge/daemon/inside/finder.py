@@ -58,7 +58,7 @@ class Finder:
             raise Transient(message, reason="NoVirtualMachine")
         session = self._sessions(found.uid)
         if session is None:
-            return self._machines.console(ref.namespace, found.vm, "the agent in it is not connected")
+            return self._machines.console(ref.namespace, found.vm, "it is not connected")
         console = None if found.inside else self._machines.console(ref.namespace, found.vm, "")
         return GuestWorkload(session, found, console)
 

@@ -106,7 +106,9 @@ class Streaming:
         await socket.prepare(request)
         client = websocket.WebSocketClient(socket)
         await self._converse(request, client, wants, act, self._times)
-        await client.close()
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(self._times.closing):
+                await client.close()
         return socket
 
     async def _over_spdy(self, request: web.Request, wants: Wants, act: Act) -> web.StreamResponse:
@@ -130,5 +132,5 @@ class Streaming:
                 return
             transfer.result = "error" if ended.error else f"exit code {ended.code}"
             with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(self._times.idle):
+                async with asyncio.timeout(max(session.left, 0) + self._times.closing):
                     await client.finish(act.told(ended))

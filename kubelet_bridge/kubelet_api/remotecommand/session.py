@@ -21,11 +21,13 @@ class Times(msgspec.Struct, frozen=True):
             for a kubelet.
         creation: for a client to open its streams.
         heartbeat: between signs of life to the client; what lies between cuts silent connections.
+        closing: for a client that has broken the protocol, or was idle for too long, to take our goodbye.
     """
 
     idle: float = 4 * 3600.0
     creation: float = 30.0
     heartbeat: float = 20.0
+    closing: float = 10.0
 
 
 class Session:
@@ -36,6 +38,11 @@ class Session:
         self._clock = asyncio.get_running_loop().time
         self._last = self._clock()
         self._stdin = wants.stdin  # and the client has not ended it
+
+    @property
+    def left(self) -> float:
+        """Seconds until it has been idle for too long; not more than 0 once it has."""
+        return self._last + self._times.idle - self._clock()
 
     async def run(self, starting: AbstractAsyncContextManager[Process]) -> Ended | None:
         """How the process ended; None when the client has gone. The process is left, and so ended, in both cases."""
@@ -53,8 +60,7 @@ class Session:
             parts = {ends, gone, signs}
             try:
                 while not ends.done():
-                    left = self._last + self._times.idle - self._clock()
-                    if left <= 0:
+                    if (left := self.left) <= 0:
                         return Ended(error=f"nothing was sent or received for {self._times.idle:g} seconds")
                     await asyncio.wait(parts, timeout=left, return_when=asyncio.FIRST_COMPLETED)
                     if (gone.done() or signs.done()) and not ends.done():

@@ -183,7 +183,7 @@ async def test_input_is_attached_only_where_the_container_has_some(declared: boo
 
 async def test_without_an_agent_there_is_the_console() -> None:
     workload = finder(pod(), ROW).container(REF)
-    with pytest.raises(Transient, match="shop/web: the agent in it is not connected"):
+    with pytest.raises(Transient, match="shop/web: it is not connected"):
         async with workload.exec(["ls"], stdin=False, tty=False):
             pass
 

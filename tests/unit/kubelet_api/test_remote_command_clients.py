@@ -118,6 +118,21 @@ async def test_a_session_without_a_byte_is_ended(served: Served, workload: Scrip
     assert (told.close, workload.running) == (1000, 0)
 
 
+async def test_a_client_that_reads_nothing_is_idle_one_day(served: Served, workload: ScriptedWorkload) -> None:
+    async def floods(process: ScriptedProcess, _command: list[str]) -> Ended:
+        while True:
+            await process.say(b"x" * 32768)
+
+    workload.script = floods
+    async with served(Times(idle=0.5, closing=0.2)) as world:
+        async with opened(world, f"/exec/ns/pod/app?command=yes&{OUT}") as client:
+            await soon(lambda: bool(workload.processes) and workload.running == 0, "the process has ended")
+            await world.connections(1)
+            while await client.hear() is not None:  # all that was on its way, and then it is over
+                pass
+        await world.connections(0)
+
+
 @pytest.mark.parametrize("garbage", [b"\xff", b"\xff\x07", b"\xff\x00\x00"])
 async def test_a_close_that_makes_no_sense_ends_it(served: Served, workload: ScriptedWorkload, garbage: bytes) -> None:
     async with served() as world, opened(world, f"/exec/ns/pod/app?command=a&input=1&{OUT}") as client:
