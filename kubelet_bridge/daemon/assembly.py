@@ -126,7 +126,7 @@ class Assembly:
         )  # fmt: skip
         metrics.add(VolumeCollector(self.meter.freeze_claims))
         self.vmi_meter = VmiMeter(
-            self.client, self.view, told=lambda uid: self.guestside.session(uid) is not None, record=self.meter.record,
+            self.client, self.view, told=self.meter.is_told, record=self.meter.record,
             interval=settings.kubevirt_metrics_seconds,
         )  # fmt: skip
         self.nodeside = NodeSide(

@@ -19,7 +19,7 @@ from kubelet_bridge.kubelet_api.stats.volumes import ClaimUsage
 from kubelet_bridge.model.core import Node, Pod
 from kubelet_bridge.model.meta import PodKey
 from kubelet_bridge.model.quantity import InvalidQuantity, Quantity
-from kubelet_bridge.model.usage import Figures, MachineFigures, NodeUsage, PodFacts, PodUsage, Sample
+from kubelet_bridge.model.usage import Figures, NodeUsage, PodFacts, PodUsage, Sample
 from kubelet_bridge.translate.podfacts import pod_facts
 from kubelet_bridge.translate.podusage import pod_usage
 from kubelet_bridge.translate.usagebook import Kept, UsageBook, load, node_figures
@@ -89,9 +89,9 @@ class NodeMeter:
         """A machine has told what it uses."""
         self._book.take(key, sample)
 
-    def machines(self) -> dict[str, MachineFigures]:
-        """What is known of machines, by uid."""
-        return self._book.machines()
+    def is_told(self, uid: str) -> bool:
+        """Whether the agent of a machine uid has told something lately."""
+        return self._book.is_told(uid, self._wall_clock())
 
     def freeze(self) -> Collect:
         """What is known now; the rest of the work may be done on any thread."""

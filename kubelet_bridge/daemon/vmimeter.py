@@ -23,6 +23,7 @@ log = structlog.get_logger(__name__)
 LABEL_HOST = "kubevirt.io/nodeName"
 """On an instance that was handed to a virt-handler: its node's name."""
 _AT_ONCE = 8
+_PATIENCE = 4
 
 
 class Target(msgspec.Struct, frozen=True):
@@ -40,7 +41,7 @@ class VmiMeter:
     def __init__(
         self, client: Client, view: NodeView, *, told: Callable[[str], bool], record: RecordUsage, interval: float
     ) -> None:
-        """``told`` says whether an agent tells of a machine uid; an ``interval`` of 0: never ask."""
+        """``told`` says whether an agent has lately told of a machine uid; an ``interval`` of 0: never ask."""
         self._client, self._view, self._told, self._record, self._interval = client, view, told, record, interval
         self._silent: dict[str, str] = {}
 
@@ -49,6 +50,7 @@ class VmiMeter:
         if not self._interval:
             await asyncio.Event().wait()
         await self._view.wait_synced()
+        await asyncio.sleep(_PATIENCE * self._interval)  # agents of before come back, and tell more
         async with VirtHandlers(self._client) as handlers:
             await every(self._interval, lambda: self._round(handlers), jitter=0.05)
 

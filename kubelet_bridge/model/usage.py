@@ -117,6 +117,7 @@ class MachineFigures(_Value, frozen=True, gc=False, kw_only=True):
 
     Attributes:
         machine: since the machine was first seen, across its boots.
+        source: who told last; None when nobody has since the bridge began.
         instance: uid of the VMI that is the current one; empty when that is not known.
         boot: the same as ``machine``, of that instance only.
         interfaces: counters that never go down.
@@ -124,6 +125,7 @@ class MachineFigures(_Value, frozen=True, gc=False, kw_only=True):
 
     machine: Figures
     boot: Figures
+    source: Source | None = None
     instance: str = ""
     containers: tuple[ContainerFigures, ...] = ()
     filesystems: tuple[FilesystemSample, ...] = ()

@@ -11,7 +11,7 @@ from collections.abc import Collection, Iterable
 import msgspec
 
 from kubelet_bridge.model.meta import PodKey
-from kubelet_bridge.model.usage import Figures, InterfaceSample, MachineFigures, Sample, Totals, Usage
+from kubelet_bridge.model.usage import Figures, InterfaceSample, MachineFigures, Sample, Source, Totals, Usage
 from kubelet_bridge.translate.counters import Counter, Since
 from kubelet_bridge.translate.podusage import is_fresh, network_total, total
 from kubelet_bridge.translate.usageledger import MOST, Ledger, figures
@@ -81,6 +81,11 @@ class UsageBook:
     def machines(self) -> dict[str, MachineFigures]:
         """The figures of every machine, by its uid; before it has told something, only what it had used."""
         return dict(self._machines)
+
+    def is_told(self, uid: str, now: int) -> bool:
+        """Whether an agent has told of the machine lately: then nobody else needs to be asked."""
+        found = self._machines.get(uid)
+        return found is not None and found.source is Source.AGENT and is_fresh(found, now)
 
     def totals(self) -> Totals:
         """The node's counters, as they are now."""

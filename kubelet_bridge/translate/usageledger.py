@@ -72,11 +72,13 @@ class Ledger(msgspec.Struct):
         boot_total = None if total is None else total - self.before_instance
         previous = {one.name: one for one in before.containers} if before else {}
         containers = tuple(self._container(at, sample, one, previous.get(one.name)) for one in sample.containers)
-        self.runs = {one.name: self.runs[one.name] for one in sample.containers}
+        if sample.source is Source.AGENT:  # KubeVirt knows of no containers: those of before may still run
+            self.runs = {one.name: self.runs[one.name] for one in sample.containers}
         self.source, self.instance, self.epoch = sample.source, sample.instance or self.instance, sample.epoch
         return MachineFigures(
-            machine=machine, boot=msgspec.structs.replace(machine, cpu=boot_total), instance=self.instance,
-            containers=containers, filesystems=sample.filesystems, interfaces=self._interfaces(sample, since),
+            machine=machine, boot=msgspec.structs.replace(machine, cpu=boot_total), source=sample.source,
+            instance=self.instance, containers=containers, filesystems=sample.filesystems,
+            interfaces=self._interfaces(sample, since),
         )  # fmt: skip
 
     def _is_another(self, instance: str) -> bool:

@@ -3,7 +3,7 @@
 import msgspec
 
 from kubelet_bridge.model.meta import PodKey, machine_key
-from kubelet_bridge.model.usage import FilesystemSample
+from kubelet_bridge.model.usage import FilesystemSample, Source
 from kubelet_bridge.translate.annotations import CONTAINERS
 from tests.support.usage import MIB, SECOND, Metered, at, container, pod, sample
 
@@ -26,6 +26,18 @@ def test_a_silent_machine_has_no_figures_and_comes_back_with_all_it_used() -> No
     assert silent.figures.cpu == 10 * SECOND
     node.take(WEB, sample(100, 11, container("app", 1)))
     assert node.node(101).pods[0].figures is not None
+
+
+def test_who_need_not_be_asked_about() -> None:
+    node = Metered(WEB)
+    assert not node.book.is_told("uid-web", at(1))
+    node.take(WEB, sample(1, 9, source=Source.KUBEVIRT))
+    assert not node.book.is_told("uid-web", at(2))
+    node.take(WEB, sample(3, 9))
+    assert node.book.is_told("uid-web", at(63))
+    assert not node.book.is_told("uid-web", at(64))
+    node.restart(5)
+    assert not node.book.is_told("uid-web", at(5))
 
 
 def test_a_machine_is_its_container_only_in_the_boot_it_runs_in() -> None:

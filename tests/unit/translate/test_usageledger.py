@@ -68,6 +68,15 @@ def test_a_container_begins_at_zero_with_each_run() -> None:
     assert (again.figures.cpu, again.figures.rate, again.started_at) == (SECOND, None, at(8))
 
 
+def test_a_run_is_the_same_after_its_agent_was_away() -> None:
+    found = count(
+        sample(10, 1, container("app", 5, started=3602), skew=3600), sample(15, 9, source=Source.KUBEVIRT),
+        sample(30.25, 2, container("app", 4, started=3602), skew=3600.5),
+    )  # fmt: skip
+    (first,), (again,) = found[0].containers, found[2].containers
+    assert (again.started_at, again.figures.cpu) == (first.started_at, 5 * SECOND)
+
+
 def test_a_container_that_lost_processes_is_held() -> None:
     """Without cgroups the agent adds up living processes: one that nobody waited for is gone with its time."""
     found = count(*(sample(15 * n, 10, container("app", cpu)) for n, cpu in enumerate((5, 3, 4))))
