@@ -10,6 +10,7 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from kubelet_bridge.model.resources import PODS
+from kubelet_bridge.translate.annotations import CONTAINERS
 from tests.support import metricsserver
 from tests.support.bridge import Bridge, Json, World, eventually
 from tests.support.devhost import LABEL, NODE, Site
@@ -32,10 +33,12 @@ async def hosted(site: Site, world: World, bridge: Bridge, *arguments: str) -> A
     async with site.host(mode="process"):
         bridge.arguments = ["--runtime-image", "example.test/runtime:1", *arguments]
         await bridge.start()
-        yield
-        for pod in await world.pods():
-            await world.client.delete(PODS, world.namespace, pod["metadata"]["name"])
-        await eventually(lambda: _none_left(site), "no process of a guest is left", seconds=SECONDS)
+        try:
+            yield
+        finally:
+            for pod in await world.pods():
+                await world.client.delete(PODS, world.namespace, pod["metadata"]["name"])
+            await eventually(lambda: _none_left(site), "no process of a guest is left", seconds=SECONDS)
 
 
 async def _none_left(site: Site) -> bool:
@@ -152,3 +155,15 @@ async def test_a_vm_without_an_agent_has_kubevirts_figures(site: Site, world: Wo
         assert second.start == first.start
         assert second.cpu >= first.cpu
         assert second.memory > 0
+
+
+async def test_a_container_with_a_vm_of_its_own_has_that_vms_figures(site: Site, world: World, bridge: Bridge) -> None:
+    async with hosted(site, world, bridge):
+        pod = placed(world, shell("busy", "while :; do :; done"), shell("idle", "exec sleep 1000"))
+        pod["metadata"]["annotations"] = {CONTAINERS: "vm-per-container"}
+        await world.create(PODS, pod)
+        first = await found(world, "busy", "idle")
+        second = await found(world, "busy", "idle", after=max(one.at for one in first.values()))
+        assert second["busy"].cpu - first["busy"].cpu > second["idle"].cpu - first["idle"].cpu
+        interfaces = json.loads(await scrape(world, "stats/summary"))["pods"][0]["network"]["interfaces"]
+        assert {one["name"].partition("/")[0] for one in interfaces} == {"busy", "idle"}
