@@ -19,6 +19,7 @@ Freeze = Callable[[], Collect]
 """Holds on to what is known at this moment. Called on the event loop: quick."""
 
 _BRIEF = "only_cpu_and_memory"
+_FORM = "application/x-www-form-urlencoded"
 
 
 class _Scrapes:
@@ -41,7 +42,7 @@ class _Scrapes:
 
     async def summary(self, request: web.Request) -> web.StreamResponse:
         values = [*request.query.getall(_BRIEF, [])]
-        if request.method == "POST":
+        if request.content_type == _FORM:  # another body is not looked at, as Go's ParseForm does not
             values = [*map(str, (await request.post()).getall(_BRIEF, [])), *values]
         brief = values == ["true"]
         body = await self.make(lambda node: summary.encode(node, only_cpu_and_memory=brief))

@@ -76,6 +76,17 @@ async def test_a_form_may_ask_for_a_brief_summary(serving: Serving) -> None:
     assert "fs" in contradicted["node"]  # type: ignore[operator]
 
 
+async def test_a_body_that_is_no_form_is_not_looked_at(serving: Serving) -> None:
+    async with serving() as world, world.client() as session:
+        for kind in ("application/json", "multipart/form-data; boundary=x", "text/plain"):
+            headers = HEADERS | {"Content-Type": kind}
+            async with session.post(
+                world.url("/stats/summary"), headers=headers, data=b"only_cpu_and_memory=true"
+            ) as answer:
+                assert answer.status == 200
+                assert "fs" in (await answer.json())["node"]
+
+
 async def test_a_scrape_checks_health(serving: Serving) -> None:
     async with serving() as world:
         first = (await world.get("/metrics/slis", token=FULL))[1]
