@@ -12,7 +12,7 @@ from pathlib import Path
 from kubelet_bridge.guest import logfile
 from kubelet_bridge.model import logrecord
 
-BLOCK = 128 * 1024
+BLOCK = 256 * 1024
 """Bytes; several times what a record has at the most. One is read and formatted within a millisecond or two."""
 _HEAD = 64
 """Bytes that a record's position is surely in."""
