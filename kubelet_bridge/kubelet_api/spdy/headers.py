@@ -52,7 +52,7 @@ class HeaderDecoder:
             plain = self._zlib.decompress(block, self._size + 1)
         except zlib.error as error:
             raise MalformedHeaders(str(error)) from None
-        if len(plain) > self._size or self._zlib.unconsumed_tail:
+        if len(plain) > self._size:
             raise MalformedHeaders(f"more than {self._size} bytes of headers")
         if self._zlib.eof:
             raise MalformedHeaders("the stream of headers has an end")

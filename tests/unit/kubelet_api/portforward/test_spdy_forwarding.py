@@ -174,9 +174,23 @@ async def test_a_client_that_vanishes_drops_everything(serving: Serving, tunnel:
         await ports.all_closed()
 
 
+async def test_what_is_written_to_an_error_stream_holds_up_nothing(serving: Serving) -> None:
+    async with (
+        local_ports(p80=echo) as ports,
+        forwarding(serving, ports, limits=Limits(stream_buffer=10_000)) as client,
+    ):
+        error = await client.open({"streamtype": "error", "port": "80", "requestid": "0"})
+        data = await client.open({"streamtype": "data", "port": "80", "requestid": "0"})
+        for _ in range(5):
+            await error.write(bytes(50_000))
+        await data.write(b"through", fin=True)
+        assert await data.read_all() == b"through"
+
+
 async def test_goaway_ends_it(serving: Serving) -> None:
     async with local_ports(p80=silent) as ports, forwarding(serving, ports) as client:
         await pair(client)
+        await client.open({"streamtype": "error", "port": "80", "requestid": "alone"})
         await client.send(spdystream.GOAWAY)
         await client.ended.wait()
         await ports.all_closed()

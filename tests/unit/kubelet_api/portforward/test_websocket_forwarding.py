@@ -111,6 +111,22 @@ async def test_a_port_nobody_listens_on(serving: Serving) -> None:
         assert found[2] == b"\x50\x00hello"
 
 
+async def test_a_port_that_has_failed_holds_up_no_other(serving: Serving) -> None:
+    async with (
+        local_ports(p80=echo) as ports,
+        served(serving, ports) as world,
+        connected(world, "port=81&port=80", V4) as socket,
+    ):
+        for _ in range(5):
+            await socket.send_bytes(b"\x00nobody reads this")
+        while not (await socket.receive_bytes()).endswith(b"refused"):
+            pass
+        for _ in range(5):
+            await socket.send_bytes(b"\x00nor this")
+        await socket.send_bytes(b"\x02through")
+        assert await socket.receive_bytes() == b"\x02through"
+
+
 async def test_a_client_that_goes_drops_its_connections(serving: Serving) -> None:
     async with local_ports(p80=silent, p81=wedged) as ports, served(serving, ports) as world:
         async with connected(world, "port=80,81", V4) as socket:

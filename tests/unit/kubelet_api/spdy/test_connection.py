@@ -141,6 +141,33 @@ def test_one_stream_too_many_is_refused_until_another_ends() -> None:
         assert not connection.is_open(opened.stream_id)
 
 
+@pytest.mark.parametrize("client_first", [True, False])
+def test_a_stream_is_over_when_both_halves_are(client_first: bool) -> None:
+    connection = Connection(LIMITS)
+    assert list(connection.receive(opening(1)))
+    for theirs in (client_first, not client_first):
+        assert connection.is_open(1)
+        if theirs:
+            assert list(connection.receive(spdystream.FIN_1)) == [Data(1, b"", fin=True)]
+        else:
+            assert connection.data_head(1, 0, fin=True) == spdystream.FIN_1
+    assert not connection.is_open(1)
+
+
+def test_headers_and_replies_are_decoded_and_may_end_a_half() -> None:
+    encoder = HeaderEncoder()
+    frame = frames.syn_stream(1, encoder.encode(DATA))
+    more = b"\0\0\0\1" + encoder.encode({"a": "b"})
+    found = events(frame, frames.control(ControlType.HEADERS, more), frames.syn_reply(7, encoder.encode({})))
+    assert found == [Opened(1, DATA, fin=False)]
+    last = b"\0\0\0\1" + encoder.encode({"a": "b"})
+    assert isinstance(events(frames.control(ControlType.HEADERS, last))[0], Failed), "it leans on what was before"
+    encoder = HeaderEncoder()
+    frame = frames.syn_stream(1, encoder.encode(DATA))
+    last = b"\0\0\0\1" + encoder.encode({"a": "b"})
+    assert events(frame, frames.control(ControlType.HEADERS, last, frames.FIN))[1:] == [Data(1, b"", fin=True)]
+
+
 def test_data_of_streams_that_are_not_open_is_dropped() -> None:
     assert events(spdystream.DATA_3, spdystream.RST_3, spdystream.PING_1) == [Pinged(1)]
     late = spdystream.SYN_ERROR + spdystream.FIN_1 + frames.data_head(1, 4) + b"late" + spdystream.FIN_1

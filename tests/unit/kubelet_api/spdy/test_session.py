@@ -200,6 +200,24 @@ async def test_a_stream_that_is_not_read_stops_the_client_and_not_before_its_lim
             task.cancel()
 
 
+async def test_many_streams_together_have_a_limit_too() -> None:
+    streams: list[SpdyStream] = []
+
+    async def keep(session: SpdySession) -> None:
+        while (stream := await session.accept()) is not None:
+            streams.append(stream)
+
+    async with serving(keep, Limits(buffer=100_000)) as endpoint, endpoint.client() as client:
+        for _ in range(11):
+            await (await client.open(HEADERS)).write(bytes(10_000))
+        asking = asyncio.ensure_future(client.ping(1))  # noqa: TID251
+        await asyncio.wait({asking}, timeout=0.3)
+        assert not asking.done()
+        for stream in streams[:5]:
+            stream.reset()
+        assert await asking == 1
+
+
 async def test_the_client_is_found_gone_though_nothing_is_read() -> None:
     async with serving(hold, Limits(stream_buffer=10_000, probe=0.05)) as endpoint:
         async with endpoint.client() as client:
@@ -218,6 +236,26 @@ async def test_what_nobody_will_read_holds_up_nothing() -> None:
         for _ in range(20):
             await stream.write(bytes(100_000))
         assert await client.ping(7) == 7
+
+
+async def test_writing_to_a_stream_that_the_client_resets_ends() -> None:
+    found: asyncio.Queue[str] = asyncio.Queue()
+
+    async def write(session: SpdySession) -> None:
+        stream = await session.accept()
+        assert stream is not None
+        with pytest.raises(StreamEnded) as ended:
+            await stream.write(bytes(100_000_000))
+        found.put_nowait(ended.value.message)
+        await session.accept()
+
+    async with serving(write) as endpoint, endpoint.client() as client:
+        stream = await client.open(HEADERS)
+        await stream.read()
+        await stream.reset()
+        assert "stream 1" in await found.get()
+        assert await client.ping(1) == 1
+        assert len(stream.inbox) < 90_000_000
 
 
 async def test_many_streams_that_come_and_go_leave_nothing_behind() -> None:
@@ -406,22 +444,62 @@ async def test_many_tiny_frames_leave_others_their_turn(monkeypatch: pytest.Monk
     assert turns > number * len(spdystream.PING_1) // 32_768
 
 
+class Stuck(OneChunk):
+    """A wire whose other side takes nothing, and says the same again and again."""
+
+    received = 0
+    aborted = False
+
+    async def receive(self) -> bytes:
+        self.received += 1
+        return self.data
+
+    async def send(self, data: bytes) -> None:
+        await asyncio.Event().wait()
+
+    def abort(self) -> None:
+        self.aborted = True
+
+
 async def test_answers_that_are_not_taken_do_not_pile_up() -> None:
-    class Stuck(OneChunk):
-        async def receive(self) -> bytes:
-            self.received = getattr(self, "received", 0) + 1
-            return spdystream.PING_1 * 4096
-
-        async def send(self, data: bytes) -> None:
-            await asyncio.Event().wait()
-
-        def abort(self) -> None:
-            self.aborted = True
-
-    wire = Stuck(b"")
+    wire = Stuck(spdystream.PING_1 * 4096)
     async with SpdySession(wire, Limits(send_buffer=1000, frame=1000, linger=0.01)) as session:
         for _ in range(200):
             await asyncio.sleep(0)
         assert wire.received == 1
         assert session._outbox._size < 100_000
     assert wire.aborted
+
+
+async def test_who_waits_to_write_is_told_of_the_end() -> None:
+    class Quiet(Stuck):
+        receive = OneChunk.receive
+
+    wire = Quiet(spdystream.SYN_ERROR)
+    async with SpdySession(wire, Limits(idle=0.1, send_buffer=1000, linger=0.01)) as session:
+        stream = await session.accept()
+        assert stream is not None
+        with pytest.raises(StreamEnded):
+            await stream.write(bytes(1_000_000))
+
+
+async def test_nothing_is_not_sent() -> None:
+    sent: list[bytes] = []
+
+    class Listing(OneChunk):
+        async def send(self, data: bytes) -> None:
+            sent.append(data)
+
+    async with SpdySession(Listing(spdystream.SYN_ERROR + spdystream.FIN_1)) as session:
+        stream = await session.accept()
+        assert stream is not None
+        assert await stream.read() == b""
+        await stream.write(b"")
+        await stream.close_write()
+        while spdystream.FIN_1 not in b"".join(sent):
+            await asyncio.sleep(0)
+        stream.reset()
+        for _ in range(5):
+            await asyncio.sleep(0)
+    assert all(sent)
+    assert b"".join(sent).endswith(frames.goaway(1, GoAwayStatus.OK))
