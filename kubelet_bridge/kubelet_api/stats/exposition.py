@@ -13,20 +13,18 @@ class Family:
     """One metric: its name, what it means, and its lines."""
 
     def __init__(self, name: str, kind: str, help_: str) -> None:
-        self.name, self._kind, self._help = name, kind, help_
-        self._lines: list[str] = []
+        self.name = name
+        self._head = f"# HELP {name} {help_}\n# TYPE {name} {kind}\n".encode()
+        self._lines = bytearray()  # a string for each of a million lines takes more, and longer
 
     def add(self, labels: str, value: float, at: int | None = None) -> None:
         """A sample: ``labels`` as ``label_set`` makes them, ``at`` in nanoseconds or None for none."""
         moment = "" if at is None else f" {at // 1_000_000}"
-        self._lines.append(f"{self.name}{labels} {value!r}{moment}\n")
+        self._lines += f"{self.name}{labels} {value!r}{moment}\n".encode()
 
     def text(self) -> bytes:
         """Head and lines; nothing without a line, as client_golang leaves out what has no samples."""
-        if not self._lines:
-            return b""
-        head = f"# HELP {self.name} {self._help}\n# TYPE {self.name} {self._kind}\n"
-        return f"{head}{''.join(self._lines)}".encode()
+        return self._head + self._lines if self._lines else b""
 
 
 def exposition(families: Iterable[Family]) -> bytes:
