@@ -19,6 +19,7 @@ from kubelet_bridge.kubelet_api.portforward.channels import (
     greeting,
     requested_ports,
 )
+from kubelet_bridge.kubelet_api.ports import Connection
 from kubelet_bridge.kubelet_api.spdy.limits import Limits
 from tests.support.kubelet_endpoint import FULL, Serving, World
 from tests.support.localports import LocalPorts, echo, hello, local_ports, silent, wedged
@@ -111,20 +112,33 @@ async def test_a_port_nobody_listens_on(serving: Serving) -> None:
         assert found[2] == b"\x50\x00hello"
 
 
-async def test_a_port_that_has_failed_holds_up_no_other(serving: Serving) -> None:
-    async with (
-        local_ports(p80=echo) as ports,
-        served(serving, ports) as world,
-        connected(world, "port=81&port=80", V4) as socket,
-    ):
-        for _ in range(5):
-            await socket.send_bytes(b"\x00nobody reads this")
-        while not (await socket.receive_bytes()).endswith(b"refused"):
-            pass
-        for _ in range(5):
+class Late(LocalPorts):
+    """Port 81 fails, but only when it is let."""
+
+    release: asyncio.Event
+
+    @asynccontextmanager
+    async def connect(self, port: int) -> AsyncIterator[Connection]:
+        if port == 81:
+            await self.release.wait()
+        async with super().connect(port) as connection:
+            yield connection
+
+
+async def test_a_port_that_fails_holds_up_no_other(serving: Serving) -> None:
+    async with local_ports(p80=echo) as ports:
+        late = Late(ports.servers)
+        late.release = asyncio.Event()
+        async with served(serving, late) as world, connected(world, "port=81&port=80", V4) as socket:
+            for _ in range(5):
+                await socket.send_bytes(b"\x00nobody reads this")
+            await asyncio.sleep(0.1)  # so that they are there; if not, it is no failure
+            late.release.set()
+            while not (await socket.receive_bytes()).endswith(b"refused"):
+                pass
             await socket.send_bytes(b"\x00nor this")
-        await socket.send_bytes(b"\x02through")
-        assert await socket.receive_bytes() == b"\x02through"
+            await socket.send_bytes(b"\x02through")
+            assert await socket.receive_bytes() == b"\x02through"
 
 
 async def test_a_client_that_goes_drops_its_connections(serving: Serving) -> None:
