@@ -1,6 +1,6 @@
 """What the kubelet API adds to an exec: real server, real agent process, a client of its own, TLS over loopback.
 
-    .venv/bin/python bench/exec.py [--count 500] [--megabytes 100]
+    .venv/bin/python -m bench.exec [--count 500] [--megabytes 100]
 
 Round trip: exec of ``true`` without a terminal, from the first byte of the connection (each exec needs one) to the
 status, with a client certificate, beside the guest agent's own round trip, one by one in turn. Throughput: ``cat`` in a
@@ -256,7 +256,7 @@ async def main() -> None:
             async with server:
                 serving = asyncio.get_running_loop().create_task(server.run())
                 process = await asyncio.create_subprocess_exec(
-                    sys.executable, __file__, "client", str(directory), str(server.port),
+                    sys.executable, "-m", "bench.exec", "client", str(directory), str(server.port),
                     stdin=subprocess.PIPE, stdout=subprocess.PIPE, limit=MIB, env={**os.environ},
                 )  # fmt: skip
                 try:
