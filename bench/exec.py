@@ -3,8 +3,8 @@
     .venv/bin/python -m bench.exec [--count 500] [--megabytes 100]
 
 Round trip: exec of ``true`` without a terminal, from the first byte of the connection (each exec needs one) to the
-status, with a client certificate, beside the guest agent's own round trip, one by one in turn. Throughput: ``cat`` in a
-guest, input and output.
+status, with a client certificate, beside the guest agent's own round trip and a plain ``GET /healthz``, one by one in
+turn. Throughput: ``cat`` in a guest, input and output.
 """
 
 import argparse
@@ -23,6 +23,7 @@ from pathlib import Path
 
 from kubelet_bridge.aio.tasks import cancel
 from kubelet_bridge.guest.session import GuestSession
+from kubelet_bridge.kubelet_api import health
 from kubelet_bridge.kubelet_api.auth import Authenticator, Authorizer
 from kubelet_bridge.kubelet_api.certificates import FileCertificate, KeyPair
 from kubelet_bridge.kubelet_api.clientca import ClientCa
@@ -45,18 +46,23 @@ CHUNK = 64 * 1024
 # The client: a process of its own, without an event loop, so that only the server's work is measured.
 
 
+def connect(directory: Path, port: int) -> tuple[ssl.SSLSocket, float]:
+    """A TLS connection, and when its first byte was sent."""
+    context = ssl.create_default_context(cafile=str(directory / "ca.pem"))
+    context.load_cert_chain(directory / "client.pem")
+    context.check_hostname = False
+    begun = time.perf_counter()
+    plain = socket.create_connection(("127.0.0.1", port))
+    plain.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    return context.wrap_socket(plain), begun
+
+
 class Connection:
     """One upgraded connection; reading gives (channel or stream id, data)."""
 
     def __init__(self, directory: Path, port: int, query: str, protocol: str) -> None:
-        context = ssl.create_default_context(cafile=str(directory / "ca.pem"))
-        context.load_cert_chain(directory / "client.pem")
-        context.check_hostname = False
         self.websocket = protocol == "websocket"
-        self.begun = time.perf_counter()
-        plain = socket.create_connection(("127.0.0.1", port))
-        plain.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        self.socket = context.wrap_socket(plain)
+        self.socket, self.begun = connect(directory, port)
         self.rest = bytearray()
         self.shaken = time.perf_counter()
         self.socket.sendall(self._request(query))
@@ -147,6 +153,19 @@ def round_trip(directory: Path, port: int, protocol: str) -> tuple[float, float]
     return now - connection.begun, now - connection.shaken
 
 
+def plain_answer(directory: Path, port: int) -> tuple[float, float]:
+    """As ``round_trip``, of a request that takes no work: what any HTTPS server of this kind needs."""
+    connected, begun = connect(directory, port)
+    shaken = time.perf_counter()
+    connected.sendall(b"GET /healthz HTTP/1.1\r\nHost: node\r\nConnection: close\r\n\r\n")
+    answer = connected.recv(CHUNK)
+    now = time.perf_counter()
+    if b" 200 " not in answer:
+        raise RuntimeError(answer.decode())
+    connected.close()
+    return now - begun, now - shaken
+
+
 def throughput(directory: Path, port: int, protocol: str, way: str, size: int) -> float:
     """MiB/s."""
     script = f"head -c {size} /dev/zero | cat" if way == "output" else "cat > /dev/null"
@@ -173,8 +192,10 @@ def client(directory: Path, port: int) -> None:
     """Answers lines: what to measure, as JSON, with the figures."""
     for line in sys.stdin:
         what, protocol, *more = json.loads(line)
-        if what == "trip":
-            answer: object = round_trip(directory, port, protocol)
+        if protocol == "plain":
+            answer: object = plain_answer(directory, port)
+        elif what == "trip":
+            answer = round_trip(directory, port, protocol)
         else:
             answer = throughput(directory, port, protocol, what, *more)
         print(json.dumps(answer), flush=True)
@@ -209,8 +230,8 @@ async def measure(options: argparse.Namespace, session: GuestSession, client: as
         print(line, flush=True)
 
     own: list[float] = []
-    whole: dict[str, list[float]] = {"websocket": [], "spdy": []}
-    asked: dict[str, list[float]] = {"websocket": [], "spdy": []}
+    whole: dict[str, list[float]] = {"websocket": [], "spdy": [], "plain": []}
+    asked: dict[str, list[float]] = {"websocket": [], "spdy": [], "plain": []}
     for _ in range(options.count):
         own.append(await direct(session))
         for protocol in whole:
@@ -220,9 +241,10 @@ async def measure(options: argparse.Namespace, session: GuestSession, client: as
             asked[protocol].append(trip[1])
     told("the agent's own round trip", own)
     for protocol in whole:
-        told(f"{protocol}, from its connection", whole[protocol], own)
-        told(f"{protocol}, from its request", asked[protocol], own)
-    for protocol in whole:
+        than = own if protocol != "plain" else None
+        told(f"{protocol}, from its connection", whole[protocol], than)
+        told(f"{protocol}, from its request", asked[protocol], than)
+    for protocol in ("websocket", "spdy"):
         for way in ("output", "input"):
             print(f"{protocol}, {way}: {await ask(way, protocol, options.megabytes * MIB):.0f} MiB/s", flush=True)
 
@@ -250,7 +272,8 @@ async def main() -> None:
         tls = Tls(certificate, ClientCa(ca))
         async with connected_agent(directory, cache_root()) as session, tls:
             server = KubeletServer(
-                "127.0.0.1", 0, tls=tls.current, routes=routes.routes(AgentWorkload(session).find, Times()),
+                "127.0.0.1", 0, tls=tls.current,
+                routes=[*routes.routes(AgentWorkload(session).find, Times()), *health.routes("/healthz", {})],
                 authenticator=Authenticator(nobody), authorizer=Authorizer(anything),
             )  # fmt: skip
             async with server:
