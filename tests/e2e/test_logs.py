@@ -12,11 +12,13 @@ from typing import Any
 
 import aiohttp
 import pytest
+from aiohttp import web
 
-from kubelet_bridge.model.resources import PODS
+from kubelet_bridge.model.resources import NODES, PODS
 from tests.e2e.test_process_pods import SECONDS, pod, until, wire
+from tests.support.authority import Authority
 from tests.support.bridge import Bridge, World
-from tests.support.devhost import Site
+from tests.support.devhost import LABEL, NODE, Site
 from tests.support.guestpods import COUNT, named, shell, wait_for
 from tests.support.keptlogs import counted
 from tests.support.kubectl import Kubectl
@@ -242,6 +244,48 @@ async def test_logs_flow_while_the_api_server_is_away(
         await bridge.kill()
     bridge.kubeconfig = before
     await bridge.start()
+
+
+@asynccontextmanager
+async def kubelet_of(site: Site, directory: Path) -> AsyncIterator[list[tuple[str, dict[str, str]]]]:
+    """The kubelet's port of the host on which launchers run: it says what their consoles' logs were asked for."""
+    asked: list[tuple[str, dict[str, str]]] = []
+
+    async def log(request: web.Request) -> web.StreamResponse:
+        asked.append((request.match_info["pod"], dict(request.query)))
+        return web.Response(text="booting\nlogin:")
+
+    node = await site.get(NODES, NODE)
+    assert node is not None
+    status = node["status"]
+    app = web.Application()
+    app.router.add_get("/containerLogs/{namespace}/{pod}/guest-console-log", log)
+    runner = web.AppRunner(app, access_log=None)
+    await runner.setup()
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    certificate, key = await asyncio.to_thread(Authority().serving, directory)
+    await asyncio.to_thread(context.load_cert_chain, certificate, key)
+    address, port = status["addresses"][0]["address"], status["daemonEndpoints"]["kubeletEndpoint"]["Port"]
+    await web.TCPSite(runner, address, port, ssl_context=context).start()
+    try:
+        yield asked
+    finally:
+        await runner.cleanup()
+
+
+async def test_a_machine_that_is_the_container_has_its_console(
+    site: Site, world: World, bridge: Bridge, kubectl: Kubectl, tmp_path: Path
+) -> None:
+    async with site.host(), kubelet_of(site, tmp_path) as asked:
+        await bridge.start()
+        await world.create(PODS, world.pod("one", nodeName=bridge.node, nodeSelector={LABEL: "true"}))
+        await world.ready("one")
+        launcher = (await world.find(PODS, label_selector="kubevirt.io=virt-launcher"))[0]["metadata"]["name"]
+        assert await kubectl("logs", "one", "--tail=2", "--timestamps", "-f") == "booting\nlogin:"
+        assert asked == [(launcher, {"tailLines": "2", "timestamps": "true", "follow": "true"})]
+        assert 'previous terminated container "vm"' in await refused(kubectl, "one", "-p")
+        await world.client.delete(PODS, world.namespace, "one")
+        await world.gone(PODS, "one")
 
 
 async def test_a_flood_beside_a_quiet_pod(
