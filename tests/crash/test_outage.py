@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import ssl
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -11,7 +12,7 @@ import pytest
 from kubelet_bridge.devcluster.cluster import DevCluster
 from kubelet_bridge.kube.client import Client
 from kubelet_bridge.model.resources import PODS
-from tests.support.bridge import Bridge, World, eventually
+from tests.support.bridge import Bridge, Json, World, eventually
 from tests.support.proxy import Proxy, proxy
 
 pytestmark = [pytest.mark.cluster, pytest.mark.crash, pytest.mark.timeout(240)]
@@ -112,3 +113,52 @@ async def test_etcd_is_compacted_under_a_paused_watch(
         await world.ready("two", seconds=90)
         await world.gone(PODS, "one", seconds=90)
         await world.settled()
+
+
+async def test_what_is_known_is_still_told_and_said_to_be_old(world: World, bridge: Bridge, tmp_path: Path) -> None:
+    """By whoever was let in before; nobody new gets in."""
+    async with _through_proxy(bridge, tmp_path) as network:
+        await world.create(PODS, world.pod("one"))
+        await world.ready("one")
+        path = f"/vms/by-name/{world.namespace}/one"
+        status, fresh = await _asked(bridge, path)
+        assert (status, fresh["status"], "stale_since" in fresh) == (200, "running", False)
+        await _asked(bridge, "/pods")
+        network.down = True
+        network.cut()
+
+        async def stale() -> Json | None:
+            status, found = await _asked(bridge, path)
+            assert status == 200
+            return found if "stale_since" in found else None
+
+        old = await eventually(stale, "an answer that says how old it is")
+        assert old["vm_uid"] == fresh["vm_uid"]
+        assert old["cluster"] == fresh["cluster"]
+        _, pods = await _asked(bridge, "/pods")
+        assert [pod["metadata"]["name"] for pod in pods["items"]] == ["one"]
+        assert (await _asked(bridge, "/configz"))[0] == 200, "get nodes/proxy is known to be allowed"
+        assert (await _asked(bridge, "/stats/summary"))[0] == 503
+        assert (await _asked(bridge, path, token="unknown"))[0] == 503
+        network.down = False
+
+        async def fresh_again() -> bool:
+            return "stale_since" not in (await _asked(bridge, path))[1]
+
+        await eventually(fresh_again, "an answer of now")
+
+
+async def _asked(bridge: Bridge, path: str, *, token: str = "") -> tuple[int, Json]:
+    """As the API server asks: with its certificate; or with a token."""
+    layout = bridge.cluster.layout
+    context = ssl.create_default_context()
+    context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+    if not token:
+        context.load_cert_chain(layout.certificate("apiserver-kubelet-client"), layout.key("apiserver-kubelet-client"))
+    headers = {"Authorization": f"Bearer {token}"} if token else {}
+    url = f"https://{bridge.cluster.state.node_address}:{bridge.port}{path}"
+    async with (
+        aiohttp.ClientSession(connector=aiohttp.TCPConnector(ssl=context)) as http,
+        http.get(url, headers=headers) as response,
+    ):
+        return response.status, await response.json() if response.status == 200 else {}
