@@ -5,7 +5,6 @@ the kubelet API listens before the Node says Ready.
 """
 
 import asyncio
-from collections import Counter
 from contextlib import AbstractAsyncContextManager
 from datetime import UTC, datetime
 from functools import partial
@@ -16,13 +15,13 @@ import structlog
 
 from kubelet_bridge import __version__
 from kubelet_bridge.agent.v1.agent_pb2 import PodManifest
-from kubelet_bridge.aio import files
 from kubelet_bridge.aio.lag import measure_lag
 from kubelet_bridge.aio.parts import Part
 from kubelet_bridge.aio.tasks import every
 from kubelet_bridge.daemon import serving
 from kubelet_bridge.daemon.cachedpods import CachedPods
 from kubelet_bridge.daemon.consolelogs import console_logs
+from kubelet_bridge.daemon.fromsettings import bridge_config, check_quantities, identity
 from kubelet_bridge.daemon.guestside import GuestSide
 from kubelet_bridge.daemon.inside import serving as inside
 from kubelet_bridge.daemon.inside.finder import Finder
@@ -30,10 +29,11 @@ from kubelet_bridge.daemon.inside.kubevirt import KubeVirtMachines
 from kubelet_bridge.daemon.nodeside import NodeSide, node_ip
 from kubelet_bridge.daemon.podlogs import PodLogs
 from kubelet_bridge.daemon.recovery import recover
+from kubelet_bridge.daemon.tallies import tally
 from kubelet_bridge.daemon.usage import Capacity, NodeMeter, capacity
 from kubelet_bridge.daemon.vmimeter import VmiMeter
 from kubelet_bridge.daemon.vmreader import StoredVms
-from kubelet_bridge.errors import SettingsError, Transient
+from kubelet_bridge.errors import Transient
 from kubelet_bridge.kube import credentials
 from kubelet_bridge.kube.bytestream import ByteStream, ByteStreams
 from kubelet_bridge.kube.client import Client
@@ -50,12 +50,9 @@ from kubelet_bridge.kubelet_api.stats.volumes import VolumeCollector
 from kubelet_bridge.kubelet_api.vms.routes import routes as vm_routes
 from kubelet_bridge.model.core import Node
 from kubelet_bridge.model.intent import Intent
-from kubelet_bridge.model.kubevirt import VirtualMachine
 from kubelet_bridge.model.meta import PodKey
-from kubelet_bridge.model.quantity import InvalidQuantity, Quantity
 from kubelet_bridge.model.resources import NODES
 from kubelet_bridge.node import health
-from kubelet_bridge.node.identity import NodeIdentity, Taint
 from kubelet_bridge.node.lease import NodeLease
 from kubelet_bridge.node.ports import ReadyState
 from kubelet_bridge.node.registration import Registration
@@ -76,16 +73,6 @@ PRUNE_EVERY = 3600.0
 def utc_now() -> datetime:
     """The clock of the whole process."""
     return datetime.now(UTC)
-
-
-def check_quantities(settings: Settings) -> None:
-    """Refuse what is no quantity while nothing is registered yet. Raises ``SettingsError``."""
-    for name in ("capacity_cpu", "capacity_memory", "capacity_storage", "vm_overhead", "default_memory"):
-        if text := getattr(settings, name):
-            try:
-                Quantity.parse(text)
-            except InvalidQuantity as error:
-                raise SettingsError(f"{name}: {error}") from error
 
 
 async def assemble(settings: Settings) -> "Assembly":
@@ -151,7 +138,7 @@ class Assembly:
         self.admin = serving.admin_server(settings, metrics, {"node": self._not_ready})
         api = NodeObjects(self.client, settings.node_name)
         self.registration = Registration(
-            api, _identity(settings), status=self.nodeside.status, ready=self._ready,
+            api, identity(settings), status=self.nodeside.status, ready=self._ready,
             report_every=settings.status_seconds,
         )  # fmt: skip
         self.lease = NodeLease(
@@ -202,7 +189,7 @@ class Assembly:
         await recover(self.database, store, self.view, utc_now)
         loop = await self._sync_loop(store)
         self.view.subscribe(loop.enqueue)
-        self._count(store, loop)
+        tally(self.metrics, self.view, store, loop)
         self.store, self.loop = store, loop
         self.registration.poke()
         async with asyncio.TaskGroup() as group:
@@ -217,7 +204,7 @@ class Assembly:
             record=lambda key, event: self.events.record(key, [event]), enqueue=self._enqueue,
             served=self._reconfigure,
         )  # fmt: skip
-        config = await _config(self.settings)
+        config = await bridge_config(self.settings)
         access, trouble = await self.guestside.access(), self.guestside.trouble
         self.config = config = msgspec.structs.replace(
             config, guest=access, guests_awaited=trouble.message if trouble else ""
@@ -323,48 +310,3 @@ class Assembly:
         self.metrics.queue_latency.observe(waited)
         if result is not SyncResult.OK:
             self.metrics.queue_retries.inc()
-
-    def _count(self, store: IntentStore, loop: SyncLoop) -> None:
-        """What is counted anew at each scrape."""
-        self.metrics.queue_depth.set_function(lambda: len(loop.queue))
-        self.metrics.count("intents", "Live intents.", "status", lambda: Counter(one.status for one in store.live()))
-        self.metrics.count("pods", "Pods of this node.", "phase", lambda: Counter(map(_phase, self.view.pods.all())))
-        self.metrics.count("vms", "VMs of this node.", "status", lambda: Counter(map(_printable, self.view.vms.all())))
-
-
-class _PodStatus(msgspec.Struct):
-    phase: str = "Pending"
-
-
-class _PodPhase(msgspec.Struct):
-    status: _PodStatus = msgspec.field(default_factory=_PodStatus)
-
-
-def _phase(pod: Cached) -> str:
-    return msgspec.json.decode(pod.raw, type=_PodPhase).status.phase
-
-
-def _printable(vm: Cached) -> str:
-    return msgspec.json.decode(vm.raw, type=VirtualMachine).status.printable_status or "Unknown"
-
-
-def _identity(settings: Settings) -> NodeIdentity:
-    taint = Taint(settings.taint_key, settings.taint_value, settings.taint_effect) if settings.taint_key else None
-    return NodeIdentity(
-        name=settings.node_name, architecture=settings.architecture, taint=taint, labels=settings.node_labels,
-        annotations=settings.node_annotations,
-    )  # fmt: skip
-
-
-async def _config(settings: Settings) -> BridgeConfig:
-    """Raises ``SettingsError``."""
-    try:
-        registries = await files.read(Path(settings.registries_file)) if settings.registries_file else b""
-        registries_conf = registries.decode()
-    except (OSError, UnicodeError) as error:
-        raise SettingsError(f"registries_file: {error}") from error
-    return BridgeConfig(
-        node_name=settings.node_name, default_cpu=settings.default_cpu, default_memory=settings.default_memory,
-        max_hotplug_ratio=settings.max_hotplug_ratio, architecture=settings.architecture, taint_key=settings.taint_key,
-        runtime_image=settings.runtime_image, registries_conf=registries_conf,
-    )  # fmt: skip

@@ -2,7 +2,7 @@
 
 import pytest
 
-from kubelet_bridge.daemon.assembly import check_quantities
+from kubelet_bridge.daemon.fromsettings import check_quantities
 from kubelet_bridge.errors import SettingsError
 from kubelet_bridge.settings import Settings, merge
 
