@@ -5,17 +5,19 @@ by a new one and by one of before WebSockets.
 """
 
 import asyncio
-import contextlib
 import hashlib
 import json
 import random
-import re
 import shutil
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from functools import partial
 from pathlib import Path
 
 import pytest
+import yaml
+from kubernetes_asyncio.client import Configuration, CoreV1Api  # noqa: TID251 - another client than ours, on purpose
+from kubernetes_asyncio.config import load_kube_config_from_dict
+from kubernetes_asyncio.stream import WsApiClient
 
 from kubelet_bridge.devcluster.binaries import old_kubectl
 from kubelet_bridge.devcluster.cluster import DevCluster
@@ -23,7 +25,7 @@ from kubelet_bridge.devcluster.progress import Progress
 from kubelet_bridge.model.resources import PODS
 from tests.support.bridge import Bridge, Json, World, eventually
 from tests.support.devhost import LABEL, Site
-from tests.support.kubectl import Kubectl
+from tests.support.kubectl import Kubectl, forwarding
 from tests.support.terminal import terminal
 from tests.unit.devcluster.test_devhost_process import allowed
 
@@ -160,22 +162,6 @@ async def copies(kubectl: Kubectl, directory: Path) -> None:
         await kubectl("exec", "one", "-c", "main", "--", "rm", "-rf", target)
 
 
-@asynccontextmanager
-async def forwarding(kubectl: Kubectl, port: int) -> AsyncIterator[int]:
-    process = await kubectl.start("port-forward", "pod/one", f":{port}")
-    try:
-        assert process.stdout is not None
-        async with asyncio.timeout(20):
-            line = (await process.stdout.readline()).decode()
-        found = re.search(r"127\.0\.0\.1:(\d+)", line)
-        assert found, line
-        yield int(found[1])
-    finally:
-        with contextlib.suppress(ProcessLookupError):
-            process.terminate()
-        await process.communicate()
-
-
 async def forwards(kubectl: Kubectl, bridge: Bridge) -> None:
     """To a server on the loopback of the guest, which in mode process is this machine's."""
     data = random.Random(3).randbytes(2_000_000)
@@ -188,7 +174,7 @@ async def forwards(kubectl: Kubectl, bridge: Bridge) -> None:
 
     server = await asyncio.start_server(echo, "127.0.0.1", 0)
     port = server.sockets[0].getsockname()[1]
-    async with forwarding(kubectl, port) as local:
+    async with forwarding(kubectl, "pod/one", port) as local:
 
         async def round_trip(piece: bytes) -> bytes:
             reader, writer = await asyncio.open_connection("127.0.0.1", local)
@@ -218,7 +204,7 @@ async def forwards(kubectl: Kubectl, bridge: Bridge) -> None:
         assert await asyncio.gather(*map(whole, pieces)) == pieces
     server.close()
     await server.wait_closed()
-    async with forwarding(kubectl, port) as local:  # nobody listens there any more
+    async with forwarding(kubectl, "pod/one", port) as local:  # nobody listens there any more
         reader, writer = await asyncio.open_connection("127.0.0.1", local)
         assert await reader.read() == b""
         writer.close()
@@ -280,3 +266,25 @@ async def test_whoever_goes_away_ends_what_ran_for_him(node: Bridge, world: Worl
         return await beat() == last
 
     await eventually(ended, "it ended")
+
+
+async def test_the_python_client_speaks_version_4(node: Bridge, world: World, dev_cluster: DevCluster) -> None:
+    await up(world, shell("main", "while :; do sleep 0.2; done"))
+    kubeconfig = yaml.safe_load(dev_cluster.layout.kubeconfig("admin").read_text())
+    configuration = Configuration()
+    await load_kube_config_from_dict(kubeconfig, client_configuration=configuration)
+    async with WsApiClient(configuration) as client:
+        script = "echo out; echo err >&2; exit 9"
+        ask = partial(
+            CoreV1Api(client).connect_get_namespaced_pod_exec, "one", world.namespace, container="main",
+            command=["sh", "-c", script], stdin=False, stdout=True, stderr=True, tty=False,
+        )  # fmt: skip
+        assert set((await ask()).split()) == {"out", "err"}
+        channels: dict[int, bytes] = {}
+        async with await ask(_preload_content=False) as socket:
+            assert socket.protocol == "v4.channel.k8s.io"
+            async for message in socket:
+                channel = message.data[0]
+                channels[channel] = channels.get(channel, b"") + message.data[1:]
+        assert (channels[1], channels[2]) == (b"out\n", b"err\n")
+        assert WsApiClient.parse_error_data(channels[3]) == 9

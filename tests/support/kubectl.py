@@ -1,7 +1,11 @@
 """The real kubectl, as a user types it."""
 
 import asyncio
+import contextlib
 import os
+import re
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
@@ -53,6 +57,23 @@ class Kubectl:
 
     async def json(self, *arguments: str) -> Any:
         return msgspec.json.decode(await self(*arguments, "-o", "json"))
+
+
+@asynccontextmanager
+async def forwarding(kubectl: Kubectl, what: str, port: int) -> AsyncIterator[int]:
+    """``kubectl port-forward``; the local port."""
+    process = await kubectl.start("port-forward", what, f":{port}")
+    try:
+        assert process.stdout is not None
+        async with asyncio.timeout(20):
+            line = (await process.stdout.readline()).decode()
+        found = re.search(r"127\.0\.0\.1:(\d+)", line)
+        assert found, line
+        yield int(found[1])
+    finally:
+        with contextlib.suppress(ProcessLookupError):
+            process.terminate()
+        await process.communicate()
 
 
 @pytest.fixture
