@@ -35,6 +35,8 @@ def server_context(pair: KeyPair, client_ca: bytes | None) -> ssl.SSLContext:
     context.load_cert_chain(pair.certificate, pair.key)
     if client_ca is not None:
         context.verify_mode = ssl.CERT_OPTIONAL
+        # The authority may be signed by another that is not in the file; Go's servers take it as it is.
+        context.verify_flags |= ssl.VERIFY_X509_PARTIAL_CHAIN
         context.load_verify_locations(cadata=client_ca.decode("ascii", errors="ignore"))
     return context
 

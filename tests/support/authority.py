@@ -17,13 +17,14 @@ HOUR = timedelta(hours=1)
 class Authority:
     """Signs what it is asked to; names of its certificates are ``O=<groups>, CN=<name>``."""
 
-    def __init__(self, name: str = "test-ca") -> None:
+    def __init__(self, name: str = "test-ca", signed_by: "Authority | None" = None) -> None:
         self._key = ec.generate_private_key(ec.SECP256R1())
         self._name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
+        signer = signed_by or self
         certificate = (
-            self._builder(self._name, self._key.public_key(), HOUR, -HOUR)
+            signer._builder(self._name, self._key.public_key(), HOUR, -HOUR)
             .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
-            .sign(self._key, hashes.SHA256())
+            .sign(signer._key, hashes.SHA256())
         )
         self.pem = certificate.public_bytes(serialization.Encoding.PEM)
 

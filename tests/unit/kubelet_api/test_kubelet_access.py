@@ -13,7 +13,7 @@ from cryptography.x509.oid import ExtendedKeyUsageOID
 from kubelet_bridge.kubelet_api.connections import Limits
 from kubelet_bridge.model.access import User
 from tests.support.authority import Authority
-from tests.support.kubelet_endpoint import FULL, NOTHING, STATS, Serving
+from tests.support.kubelet_endpoint import FULL, NOTHING, STATS, Serving, World
 
 
 async def test_a_certificate_of_the_clusters_authority_is_known(serving: Serving) -> None:
@@ -95,6 +95,16 @@ async def test_a_certificate_that_cannot_be_verified_does_not_get_in(serving: Se
         assert await world.get("/healthz", certificate=world.certificate()) == (200, "ok")
 
 
+async def test_an_authority_that_another_has_signed_is_believed_by_itself(serving: Serving) -> None:
+    """As with kubeadm and an authority from outside: the root is not in ``client-ca-file``."""
+    root = Authority("root")
+    async with serving() as world:
+        world.clients = Authority("client-ca", signed_by=root)
+        await until_it_is_believed(world)
+        with pytest.raises(aiohttp.ClientError):
+            await world.get("/healthz", certificate=root.client(world.directory, "apiserver"))
+
+
 async def test_without_a_clients_authority_only_tokens_work(serving: Serving) -> None:
     async with serving(with_ca=False) as world:
         assert (await world.get("/healthz", certificate=world.certificate()))[0] == 401
@@ -112,17 +122,22 @@ async def test_when_the_api_server_is_away_the_unknown_are_refused_and_the_known
         assert (status, "may get nodes/healthz" in text) == (503, True)
 
 
+async def until_it_is_believed(world: World) -> None:
+    """The authority that ``world.clients`` is now."""
+    certificate, status = world.certificate(), 0
+    async with asyncio.timeout(10):
+        while status != 200:
+            await asyncio.sleep(0.01)
+            with contextlib.suppress(aiohttp.ClientError):
+                status, _ = await world.get("/healthz", certificate=certificate)
+
+
 async def test_a_new_authority_ends_the_trust_in_the_old(serving: Serving) -> None:
     async with serving() as world, world.client(world.certificate()) as old:
         async with old.get(world.url("/healthz")) as response:
             assert response.status == 200
         world.clients = Authority("new client-ca")
-        newer = world.certificate()
-        status = 0
-        while status != 200:
-            await asyncio.sleep(0.01)
-            with contextlib.suppress(aiohttp.ClientError):
-                status, _ = await world.get("/healthz", certificate=newer)
+        await until_it_is_believed(world)
         with pytest.raises(aiohttp.ClientError):
             async with old.get(world.url("/healthz")):
                 pass
