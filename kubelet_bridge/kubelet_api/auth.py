@@ -58,9 +58,11 @@ def certificate_user(certificate: Mapping[str, Any] | None, now: float) -> User 
 
 
 def bearer_token(authorization: str | None) -> str | None:
-    """The token in an Authorization header."""
+    """The token in an Authorization header. What is not UTF-8 (aiohttp keeps it as surrogates) is nobody's."""
     scheme, _, token = (authorization or "").strip().partition(" ")
-    return token.strip() or None if scheme.lower() == "bearer" else None
+    if scheme.lower() != "bearer" or any("\ud800" <= one <= "\udfff" for one in token):
+        return None
+    return token.strip() or None
 
 
 def socket_token(offered: str | None) -> str | None:

@@ -112,5 +112,6 @@ def worded(answer: web.HTTPException) -> web.Response:
 
 
 def plain(status: int, text: str) -> web.Response:
-    """A plain-text answer."""
-    return web.Response(status=status, text=f"{text}\n", headers={"X-Content-Type-Options": "nosniff"})
+    """A plain-text answer. It may quote what a client sent, which need not be UTF-8: aiohttp has that as surrogates."""
+    quotable = text.encode(errors="replace").decode()
+    return web.Response(status=status, text=f"{quotable}\n", headers={"X-Content-Type-Options": "nosniff"})

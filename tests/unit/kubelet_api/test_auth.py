@@ -54,7 +54,7 @@ def test_no_certificate_no_name_or_an_end_that_has_come_is_nobody(found: Mapping
     ("header", "token"),
     [
         (None, None), ("", None), ("Bearer", None), ("Bearer ", None), ("Basic YTpi", None), ("Bearer abc", "abc"),
-        ("bearer abc", "abc"), ("  Bearer   abc ", "abc"),
+        ("bearer abc", "abc"), ("  Bearer   abc ", "abc"), ("Bearer \udcff", None), ("Bearer é", "é"),
     ],
 )  # fmt: skip
 def test_a_token_is_read_from_the_header(header: str | None, token: str | None) -> None:

@@ -73,6 +73,12 @@ async def test_request_lines_that_no_client_of_ours_sends(serving: Serving, requ
                 assert int(line.split()[1]) == expected, (token, line)
 
 
+async def test_a_token_that_is_not_text_is_nobodys(serving: Serving) -> None:
+    async with serving() as world, raw(world) as (reader, writer):
+        writer.write(b"GET /healthz HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer \xff\xfe\r\n\r\n")
+        assert int((await reader.readline()).split()[1]) == 401
+
+
 async def test_health_names_what_fails(serving: Serving) -> None:
     async with serving() as world:
         world.unhealthy = "no sync for 5 minutes"

@@ -7,7 +7,7 @@ import pytest
 from kubelet_bridge.errors import Transient
 from kubelet_bridge.kubelet_api.ports import Ended
 from tests.support.channels import HEADERS, OUT, Served
-from tests.support.kubelet_endpoint import FULL
+from tests.support.kubelet_endpoint import FULL, raw
 from tests.support.workloads import ScriptedProcess, ScriptedWorkload, exits
 
 UPGRADE = {
@@ -46,6 +46,20 @@ async def test_what_is_refused_before_the_upgrade(
         text = await response.text()
     assert (response.status, workload.asked) == (status, [])
     assert words in text
+
+
+@pytest.mark.parametrize(
+    ("head", "status"),
+    [
+        (b"Upgrade: websocket\r\nSec-WebSocket-Protocol: \xff", 403),
+        (b"Upgrade: SPDY/3.1\r\nX-Stream-Protocol-Version: \xff", 403),
+    ],
+)
+async def test_a_refusal_quotes_what_is_not_text(served: Served, head: bytes, status: int) -> None:
+    async with served() as world, raw(world) as (reader, writer):
+        line = f"GET /exec/ns/pod/app?command=a&{OUT} HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {FULL}\r\n".encode()
+        writer.write(line + b"Connection: Upgrade\r\n" + head + b"\r\n\r\n")
+        assert int((await reader.readline()).split()[1]) == status
 
 
 async def test_run_answers_with_the_output(served: Served, workload: ScriptedWorkload) -> None:
