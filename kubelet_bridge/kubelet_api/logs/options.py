@@ -17,6 +17,7 @@ _INTEGER = re.compile(r"[+-]?[0-9]+", re.ASCII)
 _LARGEST = 2**63 - 1
 _RFC3339 = re.compile(r"(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d)(?:[.,](\d+))?(Z|[+-]\d\d:\d\d)", re.ASCII)
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_FIRST, _LAST = -62_135_596_800 * 10**9, 253_402_300_800 * 10**9 - 1  # of years 1 and 9999, in UTC
 
 
 class Stream(StrEnum):
@@ -94,8 +95,8 @@ def parse(query: Mapping[str, str]) -> LogOptions:
 
 
 def rfc3339(time: int) -> str:
-    """A moment in ns since the epoch, as RFC 3339 with all its nanoseconds."""
-    seconds, rest = divmod(time, 10**9)
+    """A moment in ns since the epoch, as RFC 3339 with all its nanoseconds; at most a year of four digits."""
+    seconds, rest = divmod(min(max(time, _FIRST), _LAST), 10**9)
     moment = (_EPOCH + timedelta(seconds=seconds)).replace(tzinfo=None)
     return f"{moment.isoformat()}.{rest:09}Z"
 

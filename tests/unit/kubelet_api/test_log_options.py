@@ -78,6 +78,18 @@ def test_since_is_a_moment() -> None:
     assert parse({}).since(MOMENT) == 0
 
 
+@pytest.mark.parametrize(
+    ("asked", "passed_on"),
+    [
+        ("9999-12-31T23:59:59.5-23:59", "9999-12-31T23:59:59.999999999Z"),
+        ("0001-01-01T00:00:00+23:59", "0001-01-01T00:00:00.000000000Z"),
+        ("1969-12-31T23:59:59.25Z", "1969-12-31T23:59:59.250000000Z"),
+    ],
+)
+def test_a_moment_at_the_ends_of_the_calendar_is_passed_on(asked: str, passed_on: str) -> None:
+    assert parse({"sinceTime": asked}).query() == {"sinceTime": passed_on}
+
+
 @given(
     flags=st.tuples(st.booleans(), st.booleans(), st.booleans()),
     tail=st.none() | st.integers(0, 2**63 - 1),
