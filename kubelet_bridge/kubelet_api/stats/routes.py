@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Callable, Mapping
+from urllib.parse import parse_qs
 
 from aiohttp import web
 from aiohttp.typedefs import Handler
@@ -43,7 +44,8 @@ class _Scrapes:
     async def summary(self, request: web.Request) -> web.StreamResponse:
         values = [*request.query.getall(_BRIEF, [])]
         if request.content_type == _FORM:  # another body is not looked at, as Go's ParseForm does not
-            values = [*map(str, (await request.post()).getall(_BRIEF, [])), *values]
+            form = parse_qs((await request.read()).decode(errors="replace"), keep_blank_values=True)
+            values = [*form.get(_BRIEF, []), *values]
         brief = values == ["true"]
         body = await self.make(lambda node: summary.encode(node, only_cpu_and_memory=brief))
         return await send(request, body, "application/json")

@@ -76,6 +76,16 @@ async def test_a_form_may_ask_for_a_brief_summary(serving: Serving) -> None:
     assert "fs" in contradicted["node"]  # type: ignore[operator]
 
 
+async def test_a_form_of_any_bytes_is_read(serving: Serving) -> None:
+    kind = "application/x-www-form-urlencoded; charset=klingon"
+    async with serving() as world, world.client() as session:
+        for body in (b"x=\xff\xfe&only_cpu_and_memory=true", b"x=%ff&=&&only_cpu_and_memory=true"):
+            headers = HEADERS | {"Content-Type": kind}
+            async with session.post(world.url("/stats/summary"), headers=headers, data=body) as answer:
+                assert answer.status == 200
+                assert "fs" not in (await answer.json())["node"]
+
+
 async def test_a_body_that_is_no_form_is_not_looked_at(serving: Serving) -> None:
     async with serving() as world, world.client() as session:
         for kind in ("application/json", "multipart/form-data; boundary=x", "text/plain"):
