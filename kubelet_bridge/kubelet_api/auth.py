@@ -26,7 +26,8 @@ AUTHENTICATED = "system:authenticated"
 TOKEN_KNOWN, TOKEN_UNKNOWN = 120.0, 30.0
 ACCESS_ALLOWED, ACCESS_DENIED = 300.0, 30.0
 
-_BEARER_PROTOCOL = "base64url.bearer.authorization.k8s.io."
+BEARER_PROTOCOL = "base64url.bearer.authorization.k8s.io."
+"""What a subprotocol begins with that is a token; the rest is the token in base64url."""
 
 TokenReviewer = Callable[[str], Awaitable[User | None]]
 """Whose token this is, or None; raises ``ApiError`` when there is no answer."""
@@ -71,7 +72,7 @@ def socket_token(offered: str | None) -> str | None:
     As apiserver/pkg/authentication/request/websocket/protocol.go, which a kubelet uses too: one, and not alone.
     """
     names = [name.strip() for name in (offered or "").split(",")]
-    tokens = [name.removeprefix(_BEARER_PROTOCOL) for name in names if name.startswith(_BEARER_PROTOCOL)]
+    tokens = [name.removeprefix(BEARER_PROTOCOL) for name in names if name.startswith(BEARER_PROTOCOL)]
     if len(tokens) != 1 or len(names) < 2:
         return None
     try:

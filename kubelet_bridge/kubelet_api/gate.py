@@ -3,12 +3,12 @@
 from collections.abc import Callable
 
 import structlog
-from aiohttp import web
+from aiohttp import hdrs, web
 from aiohttp.typedefs import Handler
 
 from kubelet_bridge.errors import BridgeError, NotFound, Transient
 from kubelet_bridge.kubelet_api.attributes import attributes
-from kubelet_bridge.kubelet_api.auth import Authenticator, Authorizer
+from kubelet_bridge.kubelet_api.auth import BEARER_PROTOCOL, Authenticator, Authorizer
 from kubelet_bridge.kubelet_api.connections import Connections
 from kubelet_bridge.model.access import User
 
@@ -51,7 +51,7 @@ class Gate:
 
     async def _answer(self, request: web.Request, handler: Handler) -> web.StreamResponse:
         try:
-            return await self._refusal(request) or await handler(request)
+            return await self._refusal(request) or await handler(_without_token(request))
         except (web.HTTPException, BridgeError) as error:
             if request.writer.output_size > 0:
                 raise  # a second head in the middle of a stream helps nobody; aiohttp closes the connection
@@ -78,7 +78,18 @@ class Gate:
 def _offered(request: web.Request) -> str | None:
     if request.headers.get("Upgrade", "").lower() != "websocket":
         return None
-    return ",".join(request.headers.getall("Sec-WebSocket-Protocol", []))
+    return ",".join(request.headers.getall(hdrs.SEC_WEBSOCKET_PROTOCOL, []))
+
+
+def _without_token(request: web.Request) -> web.Request:
+    """As a kubelet passes it on: refusals name the subprotocols, and aiohttp logs those that it does not know."""
+    offered = _offered(request) or ""
+    if BEARER_PROTOCOL not in offered:
+        return request
+    names = [name.strip() for name in offered.split(",")]
+    headers = request.headers.copy()
+    headers[hdrs.SEC_WEBSOCKET_PROTOCOL] = ", ".join(name for name in names if not name.startswith(BEARER_PROTOCOL))
+    return request.clone(headers=headers)
 
 
 def route_of(request: web.Request) -> str | None:

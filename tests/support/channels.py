@@ -10,6 +10,7 @@ from typing import Any
 import aiohttp
 import pytest
 
+from kubelet_bridge.kubelet_api.auth import TokenReviewer
 from kubelet_bridge.kubelet_api.remotecommand import routes, run
 from kubelet_bridge.kubelet_api.remotecommand.session import Times
 from tests.support.kubelet_endpoint import FULL, Serving, World
@@ -32,9 +33,9 @@ def workload() -> ScriptedWorkload:
 
 @pytest.fixture
 def served(serving: Serving, workload: ScriptedWorkload) -> Served:
-    def serve(times: Times | None = None) -> AbstractAsyncContextManager[World]:
+    def serve(times: Times | None = None, token: TokenReviewer | None = None) -> AbstractAsyncContextManager[World]:
         made = [*routes.routes(workload.find, times or Times()), *run.routes(workload.find)]
-        return serving(routes=made)
+        return serving(routes=made, token=token)
 
     return serve
 

@@ -138,6 +138,6 @@ def socket_for(request: web.Request) -> Socket:
 
 
 def offered(request: web.Request) -> list[str]:
-    """The subprotocols that the client names, in its order."""
-    names = ",".join(request.headers.getall(hdrs.SEC_WEBSOCKET_PROTOCOL, [])).split(",")
+    """The subprotocols that the client names, in its order; of several headers the first, as Go and aiohttp have it."""
+    names = request.headers.get(hdrs.SEC_WEBSOCKET_PROTOCOL, "").split(",")
     return [name.strip() for name in names if name.strip()]

@@ -151,6 +151,20 @@ async def test_a_browser_brings_its_token_as_a_subprotocol(serving: Serving, rea
 
 
 @BOTH
+async def test_a_token_beside_a_subprotocol_that_is_not_known_is_not_logged(
+    serving: Serving, reader: StoredVms, what: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    line, token = Line(), f"base64url.bearer.authorization.k8s.io.{base64.urlsafe_b64encode(FULL.encode()).decode()}"
+    async with (
+        serving(only=routes(reader, console=line.dial, screen=line.dial)) as world,
+        world.client() as session,
+        session.ws_connect(world.url(f"/vms/uid-1/{what}"), protocols=(token, "binary")) as socket,
+    ):
+        assert socket.protocol is None
+    assert token not in caplog.text
+
+
+@BOTH
 async def test_a_client_that_goes_lets_the_line_go(serving: Serving, reader: StoredVms, what: str) -> None:
     line = Line()
     async with serving(only=routes(reader, console=line.dial, screen=line.dial)) as world, world.client() as session:
