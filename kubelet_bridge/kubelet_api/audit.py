@@ -55,7 +55,7 @@ def audited(request: web.Request, what: str, subject: str, command: Sequence[str
         groups=[shown(group) for group in user.groups], method=request.method, peer=request.remote or "",
     )  # fmt: skip
     if command:
-        line = line.bind(command=shown(command[0]))
+        line = line.bind(command=shown(_word(command[0])))
     if forwarded := request.headers.get("X-Forwarded-For"):
         line = line.bind(forwarded_for=shown(forwarded))
     observe = request.config_dict.get(OBSERVE_SESSION, _unobserved)
@@ -83,6 +83,11 @@ def shown(text: str) -> str:
     """``text`` as a log may show it: one line, bounded, nothing that a terminal would obey."""
     cut = text if len(text) <= _LONGEST else f"{text[: _LONGEST - 1]}…"
     return "".join(one if one.isprintable() else "�" for one in cut)
+
+
+def _word(argument: str) -> str:
+    """The first word: some put a whole command into one argument. Of ``PASSWORD=…`` the name."""
+    return "".join(argument.split(maxsplit=1)[:1]).partition("=")[0]
 
 
 def _unobserved(_what: str, _opened: int, _received: int, _sent: int) -> None:

@@ -44,6 +44,15 @@ def test_a_session_leaves_a_line_at_its_begin_and_one_at_its_end() -> None:
 
 
 @pytest.mark.parametrize(
+    "all_in_one", ["psql --password=hunter2", " psql\t--password=hunter2", "psql\n-p hunter2", "psql=hunter2 psql"]
+)
+def test_arguments_are_not_noted_where_they_are_in_one_with_the_command(all_in_one: str) -> None:
+    with capture_logs() as lines, audited(request(), "exec", "ns/pod/c", [all_in_one]):
+        pass
+    assert [line["command"] for line in lines] == ["psql", "psql"]
+
+
+@pytest.mark.parametrize(
     ("failure", "ended"),
     [
         (asyncio.CancelledError(), "cancelled"),
