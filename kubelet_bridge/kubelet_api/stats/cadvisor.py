@@ -94,8 +94,13 @@ def _pod(families: Families, pod: PodUsage, figures: Figures) -> None:
     labels = _Labels(group, pod)
     _figures(families, labels, figures)
     _network(families, labels, pod.interfaces, figures.at)
+    devices = set[str]()
     for volume in pod.volumes:
-        _filesystem(families, labels, volume.filesystem, volume.at)
+        device = volume.filesystem.device
+        if device in devices:  # of another machine of the Pod: a series must not be there twice
+            device = f"{volume.facts.name}:{device}"
+        devices.add(device)
+        _filesystem(families, labels.device(device), volume.filesystem, volume.at)
     for container in pod.containers:
         _container(families, pod, container, f"{group}/{container.facts.id or container.facts.name}")
 
@@ -130,7 +135,7 @@ def _container(families: Families, pod: PodUsage, container: ContainerUsage, id_
 
 
 def _network(families: Families, labels: _Labels, interfaces: Iterable[InterfaceSample], at: int) -> None:
-    for one in interfaces:
+    for one in {one.name: one for one in interfaces}.values():  # a guest may say anything, but not twice
         made = labels.interface(one.name)
         families["container_network_receive_bytes_total"].add(made, one.rx_bytes, at)
         families["container_network_receive_errors_total"].add(made, one.rx_errors, at)
@@ -138,8 +143,7 @@ def _network(families: Families, labels: _Labels, interfaces: Iterable[Interface
         families["container_network_transmit_errors_total"].add(made, one.tx_errors, at)
 
 
-def _filesystem(families: Families, labels: _Labels, filesystem: FilesystemSample, at: int) -> None:
-    made = labels.device(filesystem.device)
+def _filesystem(families: Families, made: str, filesystem: FilesystemSample, at: int) -> None:
     families["container_fs_limit_bytes"].add(made, filesystem.total, at)
     families["container_fs_usage_bytes"].add(made, filesystem.used, at)
     if filesystem.inodes:

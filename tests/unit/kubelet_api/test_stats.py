@@ -5,10 +5,12 @@ import json
 import time
 from functools import partial
 
+import msgspec
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from kubelet_bridge.model.usage import NodeUsage
+from kubelet_bridge.kubelet_api.stats import cadvisor, resource
+from kubelet_bridge.model.usage import FilesystemSample, NodeUsage
 from tests.support import metricsserver
 from tests.support.kubelet_endpoint import FULL, Serving, World
 from tests.support.usage import Metered, container, pod, sample
@@ -42,6 +44,21 @@ async def test_metrics_are_prometheus_text(serving: Serving, name: str) -> None:
         async with session.get(world.url(f"/metrics/{name}"), headers=HEADERS) as response:
             assert response.headers["Content-Type"] == "text/plain; version=0.0.4; charset=utf-8"
             assert list(text_string_to_metric_families(await response.text()))
+
+
+def test_no_series_is_there_twice() -> None:
+    """Two machines of a Pod may have devices of one name, and a guest may tell of an interface twice."""
+    disks = tuple(FilesystemSample("/dev/vdb", f"/run/volumes/{name}", 100, 7, 10, 2) for name in ("data", "tmp"))
+    told = sample(1, 10, container("app", 1), filesystems=disks)
+    node = Metered(WEB)
+    node.take(WEB, msgspec.structs.replace(told, interfaces=told.interfaces * 2))
+    for encode in (cadvisor.encode, resource.encode):
+        families = text_string_to_metric_families(encode(node.node(2)).decode())
+        series = [(one.name, *sorted(one.labels.items())) for family in families for one in family.samples]
+        assert len(series) == len(set(series))
+        if encode is cadvisor.encode:
+            devices = {dict(labels)["device"] for name, *labels in series if name == "container_fs_usage_bytes"}
+            assert devices == {"", "/dev/vdb", "tmp:/dev/vdb"}
 
 
 async def test_metrics_server_makes_usage_of_two_scrapes(serving: Serving) -> None:
