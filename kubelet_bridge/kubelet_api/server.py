@@ -17,6 +17,7 @@ from aiohttp.http_exceptions import HttpProcessingError
 
 from kubelet_bridge.aio.listening import listening_socket
 from kubelet_bridge.aio.tasks import every
+from kubelet_bridge.kubelet_api import deeppaths
 from kubelet_bridge.kubelet_api.audit import OBSERVE_SESSION, ObserveSession
 from kubelet_bridge.kubelet_api.auth import Authenticator, Authorizer
 from kubelet_bridge.kubelet_api.connections import Connections, Limits
@@ -100,6 +101,8 @@ class KubeletServer:
         self._socket = listening_socket(self.host, self.port)
         self.port = self._socket.getsockname()[1]
         await self._runner.setup()
+        server = self._http()
+        server.request_handler = deeppaths.refused(server.request_handler)
         log.info("kubelet API", address=self.host, port=self.port)
 
     async def stop(self) -> None:
@@ -139,9 +142,7 @@ class KubeletServer:
 
     async def _begin(self, connection: socket.socket, peer: str) -> None:
         """TLS, then a first request within its time; the rest is the HTTP protocol's."""
-        server = self._runner.server
-        if server is None:
-            raise RuntimeError("the server is not started")
+        server = self._http()
         connection.setblocking(False)
         _tune(connection)
         trust = self._connections.trust
@@ -167,6 +168,11 @@ class KubeletServer:
         except TimeoutError:
             log.debug("no request came", peer=peer)
             transport.abort()
+
+    def _http(self) -> web.Server:
+        if self._runner.server is None:
+            raise RuntimeError("the server is not started")
+        return self._runner.server
 
 
 def _tune(connection: socket.socket) -> None:

@@ -12,6 +12,18 @@ from kubelet_bridge.kubelet_api.connections import Limits
 from tests.support.kubelet_endpoint import FULL, Serving, raw
 
 
+async def test_a_path_of_nothing_but_slashes_holds_nobody_up(serving: Serving) -> None:
+    """Routed, this one takes ten seconds, in which nothing else happens in the process."""
+    async with serving() as world:
+        for path in ("/" * 250_000, "/a" + "/../a" * 50_000, f"/logs{'/a' * 65}"):
+            async with raw(world) as (reader, writer), asyncio.timeout(5):
+                writer.write(f"GET {path} HTTP/1.1\r\nHost: x\r\n\r\n".encode())
+                answer = await reader.read()
+            assert answer.startswith(b"HTTP/1.1 414 "), answer[:100]
+        assert (await world.get(f"/logs{'/a' * 60}", token=FULL))[0] == 405
+        assert (await world.get("/healthz", token=FULL)) == (200, "ok")
+
+
 async def test_old_tls_is_refused(serving: Serving) -> None:
     async with serving() as world:
         context = world.authority.client_context()
