@@ -41,7 +41,8 @@ async def relayed(request: web.Request, what: str, vm: Vm, dial: Dial) -> web.St
                 transfer.result = "disconnected"
             except BridgeError as error:
                 transfer.result = error.reason
-                await socket.close(code=WSCloseCode.INTERNAL_ERROR, message=error.message.encode()[:100])
+                reason = error.message.encode(errors="replace")[:100].decode(errors="ignore")  # whole characters
+                await socket.close(code=WSCloseCode.INTERNAL_ERROR, message=reason.encode())
             else:
                 await socket.close(code=WSCloseCode.OK)
     return socket

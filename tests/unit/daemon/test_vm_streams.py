@@ -68,16 +68,21 @@ async def test_the_end_of_the_line_ends_the_socket(serving: Serving, reader: Sto
 
 
 @BOTH
-async def test_a_line_that_breaks_says_so(serving: Serving, reader: StoredVms, what: str) -> None:
+@pytest.mark.parametrize(
+    ("words", "told"), [("the VM has gone", "the VM has gone"), ("x" + "é" * 90, "x" + "é" * 49), ("\udcff", "?")]
+)
+async def test_a_line_that_breaks_says_so(
+    serving: Serving, reader: StoredVms, what: str, words: str, told: str
+) -> None:
     line = Line()
     async with (
         serving(only=routes(reader, console=line.dial, screen=line.dial)) as world,
         world.client() as session,
         opened(session, world, f"/vms/uid-1/{what}") as socket,
     ):
-        line.said.put_nowait(Transient("the VM has gone", reason="Gone"))
+        line.said.put_nowait(Transient(words, reason="Gone"))
         message = await socket.receive()
-        assert (socket.close_code, message.extra) == (1011, "the VM has gone")
+        assert (socket.close_code, message.extra) == (1011, told)
 
 
 @BOTH
