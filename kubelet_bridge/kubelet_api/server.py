@@ -17,7 +17,7 @@ from aiohttp.http_exceptions import HttpProcessingError
 
 from kubelet_bridge.aio.listening import listening_socket
 from kubelet_bridge.aio.tasks import every
-from kubelet_bridge.kubelet_api import deeppaths
+from kubelet_bridge.kubelet_api import targets
 from kubelet_bridge.kubelet_api.audit import OBSERVE_SESSION, ObserveSession
 from kubelet_bridge.kubelet_api.auth import Authenticator, Authorizer
 from kubelet_bridge.kubelet_api.connections import Connections, Limits
@@ -101,8 +101,7 @@ class KubeletServer:
         self._socket = listening_socket(self.host, self.port)
         self.port = self._socket.getsockname()[1]
         await self._runner.setup()
-        server = self._http()
-        server.request_handler = deeppaths.refused(server.request_handler)
+        targets.guard(self._http())
         log.info("kubelet API", address=self.host, port=self.port)
 
     async def stop(self) -> None:
