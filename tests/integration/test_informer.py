@@ -183,9 +183,12 @@ async def test_an_answer_to_a_write_is_seen_before_its_event(subject: Subject) -
 async def test_what_we_removed_is_gone_before_its_event(subject: Subject) -> None:
     (uid,) = await subject.create("a")
     async with subject.watching() as informer:
+        subject.network.mute = True
         await subject.delete("a")
         informer.unlearn(subject.namespace, "a", uid=uid)
         assert informer.all() == []
+        subject.network.cut()
+        subject.network.mute = False
         await subject.create("a")
         await subject.until(informer, {"a"})
         assert subject.told_of("a") == [ADDED, ADDED]
