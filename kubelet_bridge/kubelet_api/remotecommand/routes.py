@@ -11,7 +11,7 @@ from aiohttp import web
 
 from kubelet_bridge.kubelet_api.audit import audited
 from kubelet_bridge.kubelet_api.gate import plain
-from kubelet_bridge.kubelet_api.ports import ContainerRef, Ended, FindContainer, Process
+from kubelet_bridge.kubelet_api.ports import ContainerRef, Ended, FindContainer, Process, Workload
 from kubelet_bridge.kubelet_api.remotecommand import spdystreams, websocket
 from kubelet_bridge.kubelet_api.remotecommand.client import Client
 from kubelet_bridge.kubelet_api.remotecommand.session import Session, Times
@@ -69,32 +69,36 @@ class Streaming:
 
     async def exec(self, request: web.Request) -> web.StreamResponse:
         """Run a command."""
-        try:
-            wants = wanted(request.query)
-        except NoStreams as error:
-            return plain(400, str(error))
-        container = container_of(request)
-        workload = self._find(container)
-        command = request.query.getall("command", [])
-        return await self._serve(request, wants, Act(
-            "exec", "error executing command in container", container, command, wants.tty,
-            lambda: workload.exec(command, stdin=wants.stdin, tty=wants.tty),
-        ))  # fmt: skip
+
+        def act(container: ContainerRef, workload: Workload, wants: Wants) -> Act:
+            command = request.query.getall("command", [])
+            return Act(
+                "exec", "error executing command in container", container, command, wants.tty,
+                lambda: workload.exec(command, stdin=wants.stdin, tty=wants.tty),
+            )  # fmt: skip
+
+        return await self._serve(request, act)
 
     async def attach(self, request: web.Request) -> web.StreamResponse:
         """Take part in the container's own streams: with a terminal if it has one, whatever is asked for."""
+
+        def act(container: ContainerRef, workload: Workload, wants: Wants) -> Act:
+            return Act(
+                "attach", "error attaching to container", container, [], workload.tty,
+                lambda: workload.attach(stdin=wants.stdin),
+            )  # fmt: skip
+
+        return await self._serve(request, act)
+
+    async def _serve(
+        self, request: web.Request, make: Callable[[ContainerRef, Workload, Wants], Act]
+    ) -> web.StreamResponse:
         try:
             wants = wanted(request.query)
         except NoStreams as error:
             return plain(400, str(error))
         container = container_of(request)
-        workload = self._find(container)
-        return await self._serve(request, wants, Act(
-            "attach", "error attaching to container", container, [], workload.tty,
-            lambda: workload.attach(stdin=wants.stdin),
-        ))  # fmt: skip
-
-    async def _serve(self, request: web.Request, wants: Wants, act: Act) -> web.StreamResponse:
+        act = make(container, self._find(container), wants)
         if websocket.asks_for_websocket(request):
             return await self._over_websocket(request, wants, act)
         return await self._over_spdy(request, wants, act)
