@@ -19,7 +19,16 @@ from kubelet_bridge.devcluster.ports import free_port
 from kubelet_bridge.errors import NotFound
 from kubelet_bridge.kube.client import Client
 from kubelet_bridge.model.meta import LABEL_POD_UID
-from kubelet_bridge.model.resources import NAMESPACES, NODES, PODS, SERVICEACCOUNTS, VIRTUALMACHINES, Resource
+from kubelet_bridge.model.resources import (
+    EVENTS,
+    NAMESPACES,
+    NODES,
+    PODS,
+    SERVICEACCOUNTS,
+    VIRTUALMACHINEINSTANCES,
+    VIRTUALMACHINES,
+    Resource,
+)
 
 Json = dict[str, Any]
 
@@ -163,8 +172,23 @@ class World:
             pod = await self.get(PODS, name)
             return pod if pod is not None and condition(pod, "Ready") == "True" else None
 
-        found: Json = await eventually(check, lambda: f"Pod {name} Ready; {self.bridge.tail()}", seconds=seconds)
+        try:
+            found: Json = await eventually(check, f"Pod {name} Ready", seconds=seconds)
+        except AssertionError as error:
+            raise AssertionError(f"{error}\n{self.bridge.tail()}\n{await self._about(name)}") from None
         return found
+
+    async def _about(self, name: str) -> str:
+        """What the cluster says of a Pod and of all that was made for it: status and events."""
+        seen = []
+        for resource in (PODS, VIRTUALMACHINES, VIRTUALMACHINEINSTANCES):
+            found = [one for one in await self.find(resource) if name in one["metadata"]["name"]]
+            seen += [(resource.kind, one["metadata"]["name"], one.get("status")) for one in found]
+        for event in await self.find(EVENTS):
+            if name in event["involvedObject"].get("name", ""):
+                about = event["involvedObject"]
+                seen.append((about["kind"], about["name"], (event.get("lastTimestamp"), event.get("message"))))
+        return "\n".join(f"{kind} {of}: {said}" for kind, of, said in seen)
 
     async def phase(self, name: str, phase: str, *, seconds: float = 60.0) -> Json:
         async def check() -> Json | None:
