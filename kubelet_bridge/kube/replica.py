@@ -68,10 +68,10 @@ class Replica:
 
     def listed(self, cached: Cached) -> list[Change]:
         """One object of the list."""
+        if self._has_gone(cached):  # then what is here by its name is not in the list
+            return []
         self._listed.add(cached.where)
         old = self.objects.get(cached.where)
-        if self._has_gone(cached):
-            return []
         if old is not None and cached.where in self._learned and old.version > cached.version:
             return []
         if old is not None and cached.where not in self._untold and _same(old, cached):
