@@ -94,8 +94,7 @@ async def test_kubevirt_api_is_away(world: World, bridge: Bridge, dev_cluster: D
         assert condition(await _node(bridge), "Ready") == "True"
     finally:
         await dev_cluster.start("virt-api")
-    # KubeVirt's controllers and the scheduler wait longer and longer themselves for what was away.
-    await world.ready("meanwhile", seconds=180)
+    await world.ready("meanwhile", seconds=90)
     await eventually(lambda: _kubevirt_is(bridge, "True"), "KubeVirtAvailable=True")
     assert _lasting(await world.ready("before")) == running
     assert (await _identities(world)).items() >= identities.items()
