@@ -24,6 +24,7 @@ ANNOTATION_SPEC_HASH = f"{PREFIX}/spec-hash"
 ANNOTATION_POD_NAME = f"{PREFIX}/pod-name"
 
 _DNS_LABEL = re.compile(r"^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$")
+_DNS_SUBDOMAIN = re.compile(r"[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*")
 _UUID_SPACE = uuid.UUID("6f1e2b0a-6d7c-5a3e-9d55-2f6c7b0d4a11")
 
 
@@ -135,6 +136,11 @@ def machine_key(pod: PodKey, container: str) -> PodKey:
 def is_dns_label(name: str) -> bool:
     """Whether ``name`` is a DNS-1123 label of at most 63 characters."""
     return _DNS_LABEL.match(name) is not None
+
+
+def is_dns_subdomain(name: str) -> bool:
+    """Whether ``name`` is a DNS-1123 subdomain: what most objects may be called."""
+    return len(name) <= 253 and _DNS_SUBDOMAIN.fullmatch(name) is not None
 
 
 def short_hash(text: str) -> str:

@@ -122,16 +122,18 @@ def _allocation(pod: Pod) -> Allocation:
 def _boot_image(pod: Pod) -> str:
     """From the present spec: if that has changed meanwhile, the VM keeps what it runs until its next boot.
 
-    Empty where the VM may have booted the runtime image for it: another one of that is no reason to boot again.
+    Empty where the VM may have booted the runtime image for it: another one of that is no reason to boot again. Empty
+    also of what may be a loosely spelled name in the image catalogue.
     """
     image = pod.spec.containers[0].image if pod.spec.containers else ""
     was_machine = any(is_machine(one.container_id) for one in pod.status.container_statuses)
     if not (was_machine or pod.metadata.annotations.get(BOOT) or is_container_disk(image)):
         return ""
     try:
-        return resolve(image, pod.metadata.annotations).reference
+        reference = resolve(image, pod.metadata.annotations).reference
     except Unresolvable:
         return ""
+    return reference if "/" in reference else ""
 
 
 def _restarts(status: ContainerStatus) -> int:

@@ -2,6 +2,8 @@
 
 import msgspec
 
+from kubelet_bridge.model.catalogue import Catalogue
+
 
 class GuestAccess(msgspec.Struct, frozen=True, kw_only=True):
     """How guests reach their bridge, and what makes each side believe the other. Never logged.
@@ -30,6 +32,23 @@ class GuestAccess(msgspec.Struct, frozen=True, kw_only=True):
         return f"GuestAccess(address={self.address!r}, agent_digest={self.agent_digest!r})"
 
 
+class ImageDisks(msgspec.Struct, frozen=True, kw_only=True):
+    """How images become root disks, where the cluster has CDI.
+
+    Attributes:
+        catalogue: the images that have names.
+        namespace: where golden images of the catalogue are.
+        storage_class: of golden images and root disks; empty: the cluster's default.
+        ready_made_in: namespaces whose golden images are used, in this order. Whoever may write there decides what
+            other people's VMs boot.
+    """
+
+    catalogue: Catalogue
+    namespace: str
+    storage_class: str = ""
+    ready_made_in: tuple[str, ...] = ()
+
+
 class BridgeConfig(msgspec.Struct, frozen=True, kw_only=True):
     """One per node, the same for all its Pods.
 
@@ -54,6 +73,7 @@ class BridgeConfig(msgspec.Struct, frozen=True, kw_only=True):
             container is to meet its own limit before the guest's.
         scratch_size: disk of that VM for images, writable layers and ``emptyDir`` volumes where the Pod names no
             ``ephemeral-storage``, as a quantity; it takes room on the host only as it fills.
+        images: how images become root disks; None: VMs boot container disks only.
         ipv6: whether the cluster gives Pods IPv6 addresses; a guest that waits for one in vain takes long to boot.
     """
 
@@ -76,6 +96,7 @@ class BridgeConfig(msgspec.Struct, frozen=True, kw_only=True):
     registries_conf: str = ""
     runtime_overhead: str = "192Mi"
     scratch_size: str = "8Gi"
+    images: ImageDisks | None = None
     ipv6: bool = False
 
     @property

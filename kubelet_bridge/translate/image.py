@@ -1,36 +1,29 @@
 """What a VM boots from: the boot annotation, the container's ``image``, or the runtime image, in which that runs.
 
-Grammar of image references: ``github.com/distribution/reference``, regexp.go.
+Which spelling means what, and why: ``docs/adr/0011-names-of-images.md``.
 """
 
-import re
 from collections.abc import Iterator, Mapping
 from enum import StrEnum
 
 import msgspec
 
 from kubelet_bridge.errors import Terminal
+from kubelet_bridge.model.catalogue import Catalogue, Image
 from kubelet_bridge.model.core import Container, Pod
 from kubelet_bridge.model.intent import Hosting
+from kubelet_bridge.model.meta import is_dns_subdomain
 from kubelet_bridge.translate import annotations as wanted
+from kubelet_bridge.translate.catalogue.checks import url_fault
+from kubelet_bridge.translate.catalogue.lookup import UnknownImage, exact, find
+from kubelet_bridge.translate.catalogue.spelling import has_version
 from kubelet_bridge.translate.config import BridgeConfig
+from kubelet_bridge.translate.reference import reference_fault
 
 CONTAINER_DISK_SCHEME = "containerdisk://"
 CONTAINER_DISK_FOLDER = "/containerdisks/"
 IMAGE_FIELD = "spec.containers[0].image"
 BOOT_FIELD = f"metadata.annotations[{wanted.BOOT}]"
-
-_COMPONENT = r"[a-z0-9]+(?:(?:[._]|__|-+)[a-z0-9]+)*"
-_HOST_PART = r"(?:[a-zA-Z0-9]|[a-zA-Z0-9][a-zA-Z0-9-]*[a-zA-Z0-9])"
-_DOMAIN = rf"(?:{_HOST_PART}(?:\.{_HOST_PART})*|\[[a-fA-F0-9:]+\])(?::[0-9]+)?"
-_TAG = r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}"
-_DIGEST = r"(?:sha256:[a-f0-9]{64}|sha384:[a-f0-9]{96}|sha512:[a-f0-9]{128})"
-_REFERENCE = re.compile(
-    rf"(?:{_DOMAIN}/)?(?P<path>{_COMPONENT}(?:/{_COMPONENT})*)(?::{_TAG})?(?:@{_DIGEST})?", re.ASCII
-)
-_BARE_DIGEST = re.compile(r"[a-f0-9]{64}")
-_LONGEST_PATH = 255
-_LONGEST_REFERENCE = 1024
 
 
 class ImageKind(StrEnum):
@@ -43,17 +36,25 @@ class ImageKind(StrEnum):
     OCI_APPLICATION = "OciApplication"
 
 
-_UNSUPPORTED = {"pvc://": ImageKind.PVC, "http://": ImageKind.HTTP, "https://": ImageKind.HTTP}
+_HTTP_SCHEMES = ("http://", "https://")
+_CLAIM_SCHEME = "pvc://"
+_OF_REFERENCES = frozenset("/:@")
+"""What a name in the catalogue never has where an image reference may stand."""
 
 
 class BootImage(msgspec.Struct, frozen=True):
-    """What to boot, resolved: ``reference`` is the OCI image reference of a container disk.
+    """What to boot, resolved.
 
-    For an application image that is the runtime image, in which the agent runs the Pod's containers.
+    Attributes:
+        kind: what it is.
+        reference: by kind: the OCI image reference of a container disk (of an application: of the runtime image, in
+            which the agent runs the Pod's containers), the canonical name in the catalogue, the claim's name, the URL.
+        image: the catalogue's entry, where it is one.
     """
 
     kind: ImageKind
     reference: str
+    image: Image | None = None
 
 
 class Unresolvable(Terminal):
@@ -65,31 +66,94 @@ class Unresolvable(Terminal):
         self.why = reason
 
 
-def resolve(image: str, annotations: Mapping[str, str], *, runtime_image: str = "") -> BootImage:
+def resolve(
+    image: str, annotations: Mapping[str, str], *, runtime_image: str = "", catalogue: Catalogue | None = None
+) -> BootImage:
     """What ``image`` and the boot annotation, which goes first, come to.
 
-    The annotation names a container disk: an OCI image with a disk under ``/disk``. So does ``image``, when it begins
-    with ``containerdisk://``, has a folder ``containerdisks``, or when there is no ``runtime_image``; every other
-    reference is an application's.
+    The first that fits: a name in the catalogue, a container disk (it begins with ``containerdisk://`` or has a folder
+    ``containerdisks``), ``pvc://CLAIM``, ``http(s)://…``. Every other reference in the annotation is a container disk
+    too, and in ``image`` an application's, unless there is no ``runtime_image``.
+
+    Without a ``catalogue`` there are no names, claims and URLs.
 
     Raises:
-        Unresolvable: neither is something this version boots.
+        Unresolvable: neither is something to boot.
     """
     boot = annotations.get(wanted.BOOT, "")
     field, text = (BOOT_FIELD, boot) if boot else (IMAGE_FIELD, image)
+    if system := _disk(field, text, catalogue, annotated=bool(boot)):
+        return system
     reference = _reference(field, text)
     if boot or not runtime_image or is_container_disk(text):
         return BootImage(ImageKind.CONTAINER_DISK, reference)
     return BootImage(ImageKind.OCI_APPLICATION, runtime_image)
 
 
+def _disk(field: str, text: str, catalogue: Catalogue | None, *, annotated: bool) -> BootImage | None:
+    """What needs a disk of its own, with the image on it; None for what is an image reference."""
+    if catalogue is None:
+        return None
+    entry = _annotated(field, text, catalogue) if annotated else _named(field, text, catalogue)
+    if entry is not None:
+        return BootImage(ImageKind.CATALOGUE, entry.name, entry)
+    if text.startswith(_CLAIM_SCHEME):
+        claim = text.removeprefix(_CLAIM_SCHEME)
+        if not is_dns_subdomain(claim):
+            raise Unresolvable(field, f'"{text}" is not pvc://CLAIM, with a claim of the Pod\'s namespace')
+        return BootImage(ImageKind.PVC, claim)
+    if text.startswith(_HTTP_SCHEMES):
+        if fault := url_fault(text):
+            raise Unresolvable(field, fault)
+        return BootImage(ImageKind.HTTP, text)
+    return None
+
+
+def _annotated(field: str, text: str, catalogue: Catalogue) -> Image | None:
+    """Of the boot annotation: whatever has neither a folder nor a digest is a name; ``ubuntu:22.04`` is one too."""
+    if "/" in text or "@" in text:
+        return None
+    try:
+        return find(catalogue, text)
+    except UnknownImage as unknown:
+        way_out = f"; a container disk that is called so is {CONTAINER_DISK_SCHEME}{text}"
+        raise Unresolvable(field, unknown.message + ("" if reference_fault(text) else way_out)) from unknown
+
+
+def _named(field: str, text: str, catalogue: Catalogue) -> Image | None:
+    """Of ``image``: names are what no registry's application is called, so that none is taken for an OS."""
+    if _OF_REFERENCES.intersection(text):
+        return None
+    if entry := exact(catalogue, text):
+        return entry
+    if not (reference_fault(text) or has_version(text)):
+        return None
+    try:
+        return find(catalogue, text)
+    except UnknownImage as unknown:
+        if not unknown.nearest:
+            return None
+        way_out = f"; an application that is called so is docker.io/library/{text}"
+        raise Unresolvable(field, unknown.message + ("" if reference_fault(text) else way_out)) from unknown
+
+
 def boot_image(pod: Pod, config: BridgeConfig) -> BootImage:
     """What the VM of ``pod`` boots from; every container of it has a reference that can be one.
 
     Raises:
-        Unresolvable: this version does not boot it, or a container's image is none.
+        Unresolvable: this node does not boot it, or a container's image is none.
     """
-    boot = resolve(_first_image(pod), pod.metadata.annotations, runtime_image=_runtime_image(config))
+    boot = resolve(
+        _first_image(pod),
+        pod.metadata.annotations,
+        runtime_image=_runtime_image(config),
+        catalogue=config.images.catalogue if config.images else None,
+    )
+    if boot.image is not None and boot.image.architecture != config.architecture:
+        what = (
+            f"{boot.image.name} is for {boot.image.architecture}, and virtual machines here are {config.architecture}"
+        )
+        raise Unresolvable(_boot_field(pod), what)
     if boot.kind is ImageKind.OCI_APPLICATION:
         for path, container in _with_paths(pod):
             _reference(f"{path}.image", container.image)
@@ -113,8 +177,17 @@ def hosting(pod: Pod, config: BridgeConfig) -> Hosting:
 
 def runs_applications(pod: Pod, config: BridgeConfig) -> bool:
     """Whether the VM boots the runtime image; also of a Pod whose reference is none that could be pulled."""
-    chosen = pod.metadata.annotations.get(wanted.BOOT, "")
-    return bool(_runtime_image(config)) and not chosen and not is_container_disk(_first_image(pod))
+    if not _runtime_image(config) or pod.metadata.annotations.get(wanted.BOOT, ""):
+        return False
+    return not is_container_disk(_first_image(pod)) and not _is_disk(_first_image(pod), config)
+
+
+def _is_disk(image: str, config: BridgeConfig) -> bool:
+    try:
+        found = _disk(IMAGE_FIELD, image, config.images.catalogue if config.images else None, annotated=False)
+    except Unresolvable:
+        return True
+    return found is not None
 
 
 def is_agent_managed(pod: Pod, config: BridgeConfig) -> bool:
@@ -125,6 +198,10 @@ def is_agent_managed(pod: Pod, config: BridgeConfig) -> bool:
 def is_container_disk(image: str) -> bool:
     """Whether an image reference says of itself that it is an OS."""
     return image.startswith(CONTAINER_DISK_SCHEME) or CONTAINER_DISK_FOLDER in image
+
+
+def _boot_field(pod: Pod) -> str:
+    return BOOT_FIELD if pod.metadata.annotations.get(wanted.BOOT) else IMAGE_FIELD
 
 
 def _first_image(pod: Pod) -> str:
@@ -142,29 +219,9 @@ def _with_paths(pod: Pod) -> Iterator[tuple[str, Container]]:
 
 
 def _reference(field: str, text: str) -> str:
-    for scheme, kind in _UNSUPPORTED.items():
-        if text.startswith(scheme):
-            raise Unresolvable(
-                field, f'"{text}" is not supported by this version, which boots container disks only ({kind})'
-            )
+    if text.startswith((_CLAIM_SCHEME, *_HTTP_SCHEMES)):
+        raise Unresolvable(field, f'"{text}" needs CDI and a namespace for images, which this node is not given')
     reference = text.removeprefix(CONTAINER_DISK_SCHEME)
     if fault := reference_fault(reference):
         raise Unresolvable(field, f'couldn\'t parse image name "{text}": {fault}')
     return reference
-
-
-def reference_fault(reference: str) -> str:
-    """What is wrong with an image reference, in the words a kubelet uses; empty when nothing is."""
-    if not reference:
-        return "repository name must have at least one component"
-    if len(reference) > _LONGEST_REFERENCE:
-        return f"invalid reference format: longer than {_LONGEST_REFERENCE} characters"
-    if _BARE_DIGEST.fullmatch(reference):
-        return f"invalid repository name ({reference}), cannot specify 64-byte hexadecimal strings"
-    match = _REFERENCE.fullmatch(reference)
-    if match is None:
-        lowercase = reference != reference.lower() and _REFERENCE.fullmatch(reference.lower())
-        return "invalid reference format" + (": repository name must be lowercase" if lowercase else "")
-    if len(match["path"]) > _LONGEST_PATH:
-        return f"repository name must not be more than {_LONGEST_PATH} characters"
-    return ""

@@ -11,14 +11,13 @@ from kubelet_bridge.model.catalogue import (
     Image,
     RegistrySource,
 )
+from kubelet_bridge.model.meta import is_dns_subdomain
 from kubelet_bridge.translate.catalogue.spelling import spelling
 
 _NAME = re.compile(r"[a-z][a-z0-9]*(?:[.-][a-z0-9]+)*", re.ASCII)
-_OBJECT = re.compile(r"[a-z0-9](?:[a-z0-9.-]*[a-z0-9])?", re.ASCII)
 _USER = re.compile(r"[a-z_][a-z0-9_-]{0,30}", re.ASCII)
 _CHECKSUM = re.compile(r"md5:[0-9a-f]{32}|sha1:[0-9a-f]{40}|sha256:[0-9a-f]{64}|sha512:[0-9a-f]{128}", re.ASCII)
 _LONGEST_NAME = 63
-_LONGEST_OBJECT = 253
 
 
 def image_faults(image: Image) -> Iterator[str]:
@@ -83,5 +82,5 @@ def _place_faults(kind: str, namespace: str, name: str) -> Iterator[str]:
 
 
 def _object_faults(name: str) -> Iterator[str]:
-    if len(name) > _LONGEST_OBJECT or not _OBJECT.fullmatch(name):
+    if not is_dns_subdomain(name):
         yield f'"{name}" is no name of an object'

@@ -11,9 +11,9 @@ from kubelet_bridge.translate.image import (
     Unresolvable,
     boot_image,
     hosting,
-    reference_fault,
     resolve,
 )
+from kubelet_bridge.translate.reference import reference_fault
 from tests.support.pods import CONFIG, GUESTS, pod
 
 DIGEST = "sha256:" + "ab" * 32
@@ -59,7 +59,7 @@ def test_boot_annotation_goes_first() -> None:
 
 @pytest.mark.parametrize("image", ["pvc://root", "http://example.com/a.qcow2", "https://example.com/a.qcow2"])
 def test_other_kinds_are_refused_by_name(image: str) -> None:
-    with pytest.raises(Unresolvable, match="is not supported by this version") as caught:
+    with pytest.raises(Unresolvable, match="needs CDI") as caught:
         resolve(image, {})
     assert caught.value.field == "spec.containers[0].image"
 
