@@ -58,6 +58,7 @@ class Image(msgspec.Struct, frozen=True, kw_only=True):
         architecture: of its kernel, as in ``kubernetes.io/arch``.
         deprecated: why it should not be used any more; empty: it may be.
         source: where its disk comes from; None: whoever runs the cluster has to say.
+        own_source: whoever runs the cluster has named the source: nothing ready made goes before it.
         ready_made: names of DataSources that clusters have for it, where there are any.
     """
 
@@ -71,6 +72,7 @@ class Image(msgspec.Struct, frozen=True, kw_only=True):
     architecture: str = "amd64"
     deprecated: str = ""
     source: ImageSource | None = None
+    own_source: bool = False
     ready_made: tuple[str, ...] = ()
 
     @property

@@ -19,3 +19,6 @@ CLOUD_INIT_SEED = f"{PREFIX}/cloud-init-seed"
 
 CONTAINERS = f"{PREFIX}/containers"
 """How a Pod's containers are spread over VMs; they share one unless it says ``vm-per-container``."""
+
+ROOT_DISK_SIZE = f"{PREFIX}/root-disk-size"
+"""Size of the disk that the VM boots from, as a quantity, where it has one of its own."""

@@ -46,15 +46,18 @@ def secret(
     variables: Mapping[str, str],
     authorized_keys: list[str],
     own: UserDocuments = UserDocuments(),  # noqa: B008 - frozen
+    *,
+    image_user: str = "",
 ) -> dict[str, Any]:
     """The manifest of the Secret, with the keys that KubeVirt's NoCloud volume reads.
 
-    ``variables`` become the environment file. ``own`` are the user's documents.
+    ``variables`` become the environment file. ``own`` are the user's documents. ``image_user`` is the image's default
+    user, where that is known.
 
     Raises:
         CannotTranslate: it would be larger than a Secret may be, or a document of the user's cannot be read.
     """
-    ours = b"#cloud-config\n" + _json(cloud_config(pod, key.uid, config, variables, authorized_keys))
+    ours = b"#cloud-config\n" + _json(cloud_config(pod, key.uid, config, variables, authorized_keys, image_user))
     data = {
         "userdata": _with_users(ours, own),
         "networkdata": own.network_data or _json(network_config(key.uid, config)),
@@ -70,14 +73,19 @@ def secret(
 
 
 def cloud_config(
-    pod: Pod, uid: str, config: BridgeConfig, variables: Mapping[str, str], authorized_keys: list[str]
+    pod: Pod,
+    uid: str,
+    config: BridgeConfig,
+    variables: Mapping[str, str],
+    authorized_keys: list[str],
+    image_user: str = "",
 ) -> dict[str, Any]:
     """The ``#cloud-config`` document of the guest that is known by ``uid``."""
     full_name = fqdn(pod, config.cluster_domain)
     document: dict[str, Any] = {"hostname": hostname(pod), "preserve_hostname": False, "manage_etc_hosts": "localhost"}
     if full_name:
         document |= {"fqdn": full_name, "prefer_fqdn_over_hostname": pod.spec.set_hostname_as_fqdn}
-    document |= _users(pod.metadata.annotations.get(annotations.USER, ""), authorized_keys)
+    document |= _users(pod.metadata.annotations.get(annotations.USER, ""), authorized_keys, image_user)
     if files := _files(uid, config, variables):
         document["write_files"] = files
     document["runcmd"] = [["sh", "-c", _QEMU_GUEST_AGENT]]
@@ -124,11 +132,14 @@ def _check_size(data: Mapping[str, bytes], variables: Mapping[str, str], own: Us
     raise CannotTranslate([Refusal(field, reason)])
 
 
-def _users(name: str, authorized_keys: list[str]) -> dict[str, Any]:
-    """The keys go to the user asked for, or else to the image's own."""
+def _users(name: str, authorized_keys: list[str], image_user: str) -> dict[str, Any]:
+    """The keys go to the user asked for, or else to the image's own.
+
+    ``user`` renames the image's own, as its cloud.cfg has it (cc_users_groups); mostly that is its name already.
+    """
     keys = {"ssh_authorized_keys": authorized_keys} if authorized_keys else {}
     if not name:
-        return keys
+        return ({"user": image_user} if image_user else {}) | keys
     user = {"name": name, "sudo": "ALL=(ALL) NOPASSWD:ALL", "lock_passwd": True, **keys}
     return {"users": ["default", user], **({"disable_root": False} if name == "root" else {})}
 

@@ -13,6 +13,7 @@ from kubelet_bridge.model.catalogue import Catalogue, Image
 from kubelet_bridge.model.core import Container, Pod
 from kubelet_bridge.model.intent import Hosting
 from kubelet_bridge.model.meta import is_dns_subdomain
+from kubelet_bridge.model.snapshot import EventType, PodEvent
 from kubelet_bridge.translate import annotations as wanted
 from kubelet_bridge.translate.catalogue.checks import url_fault
 from kubelet_bridge.translate.catalogue.lookup import UnknownImage, exact, find
@@ -158,6 +159,13 @@ def boot_image(pod: Pod, config: BridgeConfig) -> BootImage:
         for path, container in _with_paths(pod):
             _reference(f"{path}.image", container.image)
     return boot
+
+
+def notes(boot: BootImage) -> list[PodEvent]:
+    """Events about the image itself."""
+    if boot.image is None or not boot.image.deprecated:
+        return []
+    return [PodEvent(EventType.WARNING, "ImageDeprecated", f"{boot.image.title}: {boot.image.deprecated}")]
 
 
 def hosting(pod: Pod, config: BridgeConfig) -> Hosting:

@@ -23,6 +23,7 @@ from kubelet_bridge.translate import (
     ownership,
     probes,
     resources,
+    rootdisk,
     scheduling,
     sshkeys,
     userdata,
@@ -30,6 +31,7 @@ from kubelet_bridge.translate import (
 )
 from kubelet_bridge.translate.config import BridgeConfig
 from kubelet_bridge.translate.hostname import hostname
+from kubelet_bridge.translate.image import BootImage
 from kubelet_bridge.translate.missing import MissingInputs
 from kubelet_bridge.translate.remarks import remarks
 from kubelet_bridge.translate.support import CannotTranslate, refusals
@@ -46,6 +48,7 @@ class Manifests(msgspec.Struct, frozen=True):
         virtual_machine: the VM.
         spec_hash: changes when either does; it is an annotation of the VM too.
         image: what the VM boots from.
+        boot: the same, resolved: where it has a disk of its own, that is to be made before the VM.
         hosting: how the Pod's containers live in it.
         allocation: what is promised with it.
         notes: events for the Pod.
@@ -55,6 +58,7 @@ class Manifests(msgspec.Struct, frozen=True):
     virtual_machine: dict[str, Any]
     spec_hash: str
     image: str
+    boot: BootImage
     hosting: Hosting
     allocation: Allocation
     notes: list[PodEvent]
@@ -78,8 +82,10 @@ def build(snapshot: Snapshot, vm_name: str, config: BridgeConfig) -> Manifests:
     boot, kind = image.boot_image(pod, config), image.hosting(pod, config)
     size = resources.vm_size(pod, config)
     guest = _guest_inputs(pod, snapshot.inputs or Inputs(), size, kind)
-    secret = cloudinit.secret(pod, key, config, guest.variables, guest.authorized_keys, guest.own)
-    disks = volumes.build(pod, boot, secret["metadata"]["name"], config)
+    user = boot.image.user if boot.image else ""
+    secret = cloudinit.secret(pod, key, config, guest.variables, guest.authorized_keys, guest.own, image_user=user)
+    root = rootdisk.size(pod, boot).wanted if rootdisk.has_one(boot) else 0
+    disks = volumes.build(pod, boot, secret["metadata"]["name"], config, root_disk=rootdisk.name(key, boot))
     dns, dns_notes = network.dns(pod)
     spec = _instance_spec(pod, key, size, disks, config, managed=kind is not Hosting.MACHINE) | dns
     machine = _virtual_machine(pod, key, vm_name, spec, config)
@@ -90,9 +96,10 @@ def build(snapshot: Snapshot, vm_name: str, config: BridgeConfig) -> Manifests:
         virtual_machine=machine,
         spec_hash=spec_hash,
         image=boot.reference,
+        boot=boot,
         hosting=kind,
-        allocation=_allocation(pod, key, size, disks, managed=kind is not Hosting.MACHINE),
-        notes=[*remarks(pod, config), *guest.notes, *dns_notes],
+        allocation=_allocation(pod, key, size, disks.scratch + root, managed=kind is not Hosting.MACHINE),
+        notes=[*image.notes(boot), *remarks(pod, config), *guest.notes, *dns_notes],
     )
 
 
@@ -184,11 +191,11 @@ def _domain(
     }
 
 
-def _allocation(pod: Pod, key: PodKey, size: resources.VmSize, disks: volumes.Disks, *, managed: bool) -> Allocation:
+def _allocation(pod: Pod, key: PodKey, size: resources.VmSize, disk: int, *, managed: bool) -> Allocation:
     return Allocation(
         cpu=size.cpu,
         memory=size.memory,
-        disk=disks.scratch,
+        disk=disk,
         mac=network.mac_address(key.uid),
         ports=[port["port"] for port in network.forwarded_ports(pod, managed=managed)],
         requests=resources.requests_by_container(pod),

@@ -51,12 +51,15 @@ def serial(volume_name: str) -> str:
     return f"{volume_name[: _SERIAL_LENGTH - 9]}-{short_hash(volume_name)}"
 
 
-def build(pod: Pod, boot: BootImage, cloud_init_secret: str, config: BridgeConfig) -> Disks:
-    """The VM's disks: first the one it boots from, last cloud-init's."""
+def build(pod: Pod, boot: BootImage, cloud_init_secret: str, config: BridgeConfig, *, root_disk: str = "") -> Disks:
+    """The VM's disks: first the one it boots from, last cloud-init's.
+
+    ``root_disk`` is the DataVolume of an image that needs a disk of its own (``rootdisk.has_one``).
+    """
     taken = {str(volume.get("name")) for volume in pod.spec.volumes}
     root, cloud_init = _free_name("root", taken), _free_name("cloudinit", taken)
     disks: list[dict[str, Any]] = [{"name": root, "disk": {"bus": "virtio"}, "bootOrder": 1}]
-    volumes: list[dict[str, Any]] = [{"name": root, "containerDisk": _container_disk(pod, boot)}]
+    volumes: list[dict[str, Any]] = [{"name": root, **_root(pod, boot, root_disk)}]
     for name, source in pod_volumes(pod, config):
         read_only = {"readonly": True} if source.get("persistentVolumeClaim", {}).get("readOnly") else {}
         disks.append({"name": name, "disk": {"bus": "virtio", **read_only}, "serial": serial(name)})
@@ -82,6 +85,16 @@ def _free_name(wanted: str, taken: set[str]) -> str:
 
 def _scratch_size(pod: Pod, config: BridgeConfig) -> Quantity:
     return promised(pod, "ephemeral-storage") or Quantity.parse(config.scratch_size)
+
+
+def _root(pod: Pod, boot: BootImage, root_disk: str) -> dict[str, Any]:
+    match boot.kind:
+        case ImageKind.CATALOGUE | ImageKind.HTTP:
+            return {"dataVolume": {"name": root_disk}}
+        case ImageKind.PVC:
+            return {"persistentVolumeClaim": {"claimName": boot.reference}}
+        case ImageKind.CONTAINER_DISK | ImageKind.OCI_APPLICATION:
+            return {"containerDisk": _container_disk(pod, boot)}
 
 
 def _container_disk(pod: Pod, boot: BootImage) -> dict[str, Any]:

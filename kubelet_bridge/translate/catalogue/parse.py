@@ -78,7 +78,12 @@ def parse(packaged: str, override: str = "", *, where: str = "the image catalogu
     """
     base, own = _document(packaged, "the packaged catalogue"), _document(override, where)
     merged, faults = _merged(base.images if own.packaged else [], own)
-    images = [image for path, entry in merged.values() if (image := _image(path, entry, faults)) is not None]
+    settled = {str(one.get("name")) for one in own.images if "source" in one}
+    images = [
+        msgspec.structs.replace(image, own_source=image.name in settled)
+        for path, entry in merged.values()
+        if (image := _image(path, entry, faults)) is not None
+    ]
     faults += _doubles(images)
     if faults:
         raise InvalidCatalogue(where, faults)

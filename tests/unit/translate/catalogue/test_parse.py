@@ -47,7 +47,12 @@ def test_no_packaged_name_is_an_official_image(name: str) -> None:
 def test_an_override_changes_the_fields_it_has() -> None:
     changed = parse(BASE, "images: [{name: a-1, source: {claim: {namespace: ns, name: mine}}}]").images["a-1"]
     assert changed == Image(
-        name="a-1", title="A", user="root", minimum_disk=4 * GI, source=ClaimSource(namespace="ns", name="mine")
+        name="a-1",
+        title="A",
+        user="root",
+        minimum_disk=4 * GI,
+        source=ClaimSource(namespace="ns", name="mine"),
+        own_source=True,
     )
 
 

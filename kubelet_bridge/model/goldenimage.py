@@ -1,0 +1,61 @@
+"""Golden images as the cluster shows them: disks that hold an image of the catalogue, for VMs to get clones of."""
+
+from enum import StrEnum
+
+import msgspec
+
+
+class OriginKind(StrEnum):
+    """What a clone can be made of; the values are CDI's."""
+
+    CLAIM = "PersistentVolumeClaim"
+    DATA_SOURCE = "DataSource"
+
+
+class Origin(msgspec.Struct, frozen=True):
+    """What a clone is made of; ``size`` in bytes, 0 where it is not known: a clone is never smaller."""
+
+    kind: OriginKind
+    namespace: str
+    name: str
+    size: int = 0
+
+
+class Disk(msgspec.Struct, frozen=True, kw_only=True):
+    """A DataVolume, or a claim without one, as far as golden images go.
+
+    Attributes:
+        namespace: where it is.
+        name: its name, and that of its claim.
+        labels: of the object.
+        annotations: of the object.
+        ready: whether everything is on it.
+        deleting: whether it is about to go.
+        size: bytes; 0 where they are not known.
+        words: how far it is and what is wrong, for people.
+    """
+
+    namespace: str
+    name: str
+    labels: dict[str, str] = {}
+    annotations: dict[str, str] = {}
+    ready: bool = False
+    deleting: bool = False
+    size: int = 0
+    words: str = ""
+
+
+class DataSource(msgspec.Struct, frozen=True, kw_only=True):
+    """A DataSource of CDI's: ``ready`` is its condition, ``size`` that of the disk behind it, 0 where not known."""
+
+    namespace: str
+    name: str
+    ready: bool = False
+    size: int = 0
+
+
+class Shelf(msgspec.Struct, frozen=True):
+    """What the cluster has ready made, in the namespaces that are trusted for it."""
+
+    disks: tuple[Disk, ...] = ()
+    data_sources: tuple[DataSource, ...] = ()
