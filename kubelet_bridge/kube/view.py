@@ -9,11 +9,13 @@ import msgspec
 
 from kubelet_bridge.errors import Conflict, Invalid, NotFound
 from kubelet_bridge.kube.client import Client, PatchType
+from kubelet_bridge.kube.disks import DiskReader
 from kubelet_bridge.kube.informer import Cached, Informer
 from kubelet_bridge.kube.inputs import InputReader
 from kubelet_bridge.kube.tokens import TokenRequester
 from kubelet_bridge.kube.watch import EventKind
 from kubelet_bridge.model.core import Pod
+from kubelet_bridge.model.goldenimage import Disk, Shelf
 from kubelet_bridge.model.kubevirt import Launcher, VirtualMachine, VirtualMachineInstance
 from kubelet_bridge.model.machine import Machine
 from kubelet_bridge.model.meta import (
@@ -63,6 +65,7 @@ class NodeView:
         )  # fmt: skip
         self._inputs = InputReader(client)
         self._tokens = TokenRequester(client)
+        self._disks = DiskReader(client)
 
     @property
     def informers(self) -> list[Informer]:
@@ -180,6 +183,18 @@ class NodeView:
             return _VM.decode(await self._client.get(VIRTUALMACHINES, namespace, name))
         except NotFound:
             return None
+
+    async def get_disk(self, namespace: str, name: str) -> Disk | None:
+        """See ``ClusterPort.get_disk``."""
+        return await self._disks.get(namespace, name)
+
+    async def create_disk(self, namespace: str, manifest: dict[str, Any]) -> None:
+        """See ``ClusterPort.create_disk``."""
+        await self._disks.create(namespace, manifest)
+
+    async def shelf(self, namespaces: Iterable[str]) -> Shelf:
+        """See ``ClusterPort.shelf``."""
+        return await self._disks.shelf(namespaces)
 
     async def apply_secret(self, namespace: str, manifest: dict[str, Any]) -> None:
         """See ``ClusterPort.apply_secret``."""

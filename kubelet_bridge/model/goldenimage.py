@@ -59,3 +59,10 @@ class Shelf(msgspec.Struct, frozen=True):
 
     disks: tuple[Disk, ...] = ()
     data_sources: tuple[DataSource, ...] = ()
+
+
+class RootDisk(msgspec.Struct, frozen=True):
+    """How the disk stands that a VM is to boot from: made, filled or not, or what is waited for before it can be."""
+
+    made: bool
+    words: str = ""

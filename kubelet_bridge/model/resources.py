@@ -82,5 +82,6 @@ VIRTUALMACHINEINSTANCEMIGRATIONS = Resource(
 )
 KUBEVIRTS = Resource("kubevirt.io", "v1", "kubevirts", "KubeVirt")
 DATAVOLUMES = Resource("cdi.kubevirt.io", "v1beta1", "datavolumes", "DataVolume")
+DATASOURCES = Resource("cdi.kubevirt.io", "v1beta1", "datasources", "DataSource")
 VM_SUBRESOURCES = Resource("subresources.kubevirt.io", "v1", "virtualmachines", "VirtualMachine")
 VMI_SUBRESOURCES = Resource("subresources.kubevirt.io", "v1", "virtualmachineinstances", "VirtualMachineInstance")

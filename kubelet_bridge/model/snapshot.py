@@ -5,6 +5,7 @@ from enum import StrEnum
 import msgspec
 
 from kubelet_bridge.model.core import ConfigMap, Pod, Secret, Service
+from kubelet_bridge.model.goldenimage import RootDisk
 from kubelet_bridge.model.guest import Guest
 from kubelet_bridge.model.intent import Intent
 from kubelet_bridge.model.kubevirt import Launcher, VirtualMachine, VirtualMachineInstance
@@ -62,6 +63,7 @@ class Snapshot(msgspec.Struct, frozen=True, kw_only=True):
         inputs: None when they were not looked up (nothing has to be created).
         guest: what its agent tells; None when no agent belongs to it.
         machine: which of several it is.
+        root_disk: the disk of its own that it boots from, where it has one; None as long as nobody looked for it.
     """
 
     key: PodKey
@@ -74,6 +76,7 @@ class Snapshot(msgspec.Struct, frozen=True, kw_only=True):
     inputs: Inputs | None = None
     guest: Guest | None = None
     machine: Machine | None = None
+    root_disk: RootDisk | None = None
 
     @property
     def active_launcher(self) -> Launcher | None:

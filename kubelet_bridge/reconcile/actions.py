@@ -6,6 +6,8 @@ import msgspec
 
 from kubelet_bridge.model.intent import Intent
 from kubelet_bridge.model.snapshot import PodEvent
+from kubelet_bridge.translate.config import ImageDisks
+from kubelet_bridge.translate.image import BootImage
 from kubelet_bridge.translate.podstatus import Problem
 from kubelet_bridge.translate.virtualmachine import Manifests
 
@@ -31,6 +33,14 @@ class ConfirmVm(msgspec.Struct, frozen=True):
     """Ask the API server whether the VM is there: an absence in the cache proves nothing."""
 
     name: str
+
+
+class MakeRootDisk(msgspec.Struct, frozen=True):
+    """Make the disk that the VM boots from, or the golden image that it is cloned of, unless it is there."""
+
+    boot: BootImage
+    disks: ImageDisks
+    node: str
 
 
 class Create(msgspec.Struct, frozen=True):
@@ -90,6 +100,7 @@ Step = (
     | Record
     | LookUp
     | ConfirmVm
+    | MakeRootDisk
     | Create
     | Update
     | Claim

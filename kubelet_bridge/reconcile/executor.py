@@ -11,6 +11,7 @@ from kubelet_bridge.errors import AlreadyExists, Forbidden, Transient
 from kubelet_bridge.model.intent import Intent
 from kubelet_bridge.model.kubevirt import VirtualMachine
 from kubelet_bridge.model.snapshot import EventType, Inputs, PodEvent, Snapshot
+from kubelet_bridge.reconcile import rootdisks
 from kubelet_bridge.reconcile.actions import (
     Accept,
     Claim,
@@ -20,6 +21,7 @@ from kubelet_bridge.reconcile.actions import (
     FinalizePod,
     Forget,
     LookUp,
+    MakeRootDisk,
     Record,
     ReplaceInstance,
     Step,
@@ -34,6 +36,7 @@ from kubelet_bridge.translate.virtualmachine import DEFAULT_GRACE, Manifests
 _WRITES = (
     "accept",
     "record",
+    "root-disk",
     "secret",
     "create",
     "update",
@@ -96,6 +99,8 @@ class Executor:
                 return await self._look_up(world)
             case ConfirmVm(name):
                 return await self._confirm(world, name)
+            case MakeRootDisk():
+                return await self._make_root_disk(world, step)
             case Create(manifests):
                 return await self._create(world, manifests)
             case Update(manifests, vm_uid):
@@ -152,6 +157,14 @@ class Executor:
         if vm is not None and _is_ours(vm, world.snapshot):
             return world.but(vm=vm)
         return World(msgspec.structs.replace(world.snapshot, squatter=vm), vm_absent=True)
+
+    async def _make_root_disk(self, world: World, step: MakeRootDisk) -> World:
+        pod = world.snapshot.pod
+        if pod is None:
+            return world
+        with _write("root-disk"):
+            made = await rootdisks.prepare(self._cluster, pod, world.snapshot.key, step)
+        return world.but(root_disk=made)
 
     async def _create(self, world: World, manifests: Manifests) -> World:
         snapshot = world.snapshot

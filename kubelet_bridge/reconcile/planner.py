@@ -22,6 +22,7 @@ from kubelet_bridge.reconcile.actions import (
     FinalizePod,
     Forget,
     LookUp,
+    MakeRootDisk,
     Plan,
     Record,
     ReplaceInstance,
@@ -33,12 +34,14 @@ from kubelet_bridge.translate.image import Unresolvable, is_agent_managed
 from kubelet_bridge.translate.missing import MissingInputs
 from kubelet_bridge.translate.ownership import annotations, restored
 from kubelet_bridge.translate.podstatus import Problem
+from kubelet_bridge.translate.rootdisk import has_one
 from kubelet_bridge.translate.support import CannotTranslate, Refusal, refusals
 from kubelet_bridge.translate.virtualmachine import Manifests, build
 
 DEFAULT_GRACE = 30
 _AGENTS_WAIT = 15.0
 _PREDECESSOR_WAIT = 2.0
+_GOLDEN_WAIT = 5.0
 LEFTOVERS_WAIT = 2.0
 WAIT = Plan()
 
@@ -124,7 +127,18 @@ def _bring_about(snapshot: Snapshot, pod: Pod, intent: Intent, config: BridgeCon
     promised = _promise(intent, pod, made)
     if promised != intent:
         return Plan(step=Record(promised, "Promised"))
-    return Plan(step=Create(made))
+    return _root_disk(snapshot, made, config) or Plan(step=Create(made))
+
+
+def _root_disk(snapshot: Snapshot, made: Manifests, config: BridgeConfig) -> Plan | None:
+    """The disk that the VM boots from comes first; None when it is there, or none is needed."""
+    if config.images is None or not has_one(made.boot):
+        return None
+    if snapshot.root_disk is None:
+        return Plan(step=MakeRootDisk(made.boot, config.images, config.node_name))
+    if snapshot.root_disk.made:
+        return None
+    return Plan(problem=Problem("ContainerCreating", snapshot.root_disk.words), requeue_after=_GOLDEN_WAIT)
 
 
 def _promise(intent: Intent, pod: Pod, made: Manifests) -> Intent:
@@ -194,7 +208,9 @@ def _follow_spec(snapshot: Snapshot, pod: Pod, intent: Intent, vm: VirtualMachin
     if made.spec_hash == intent.spec_hash:
         return Plan(step=Record(_promise(intent, pod, made), "SpecSeen"))
     if made.spec_hash != vm.metadata.annotations.get(ANNOTATION_SPEC_HASH):
-        return Plan(step=Update(made, vm.metadata.uid))
+        another = intent.boot_image not in ("", made.image)
+        waiting = _root_disk(snapshot, made, config) if another else None
+        return waiting or Plan(step=Update(made, vm.metadata.uid))
     followed = _promise(intent, pod, made)
     if intent.boot_image not in ("", made.image) and snapshot.vmi is not None and pod.spec.restart_policy != "Never":
         followed = msgspec.structs.replace(followed, replace_vmi_uid=snapshot.vmi.metadata.uid)

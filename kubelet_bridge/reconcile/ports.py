@@ -5,6 +5,7 @@ from datetime import datetime
 from typing import Any, Protocol
 
 from kubelet_bridge.model.core import Pod
+from kubelet_bridge.model.goldenimage import Disk, Shelf
 from kubelet_bridge.model.guest import Guest
 from kubelet_bridge.model.intent import Intent
 from kubelet_bridge.model.kubevirt import VirtualMachine
@@ -47,6 +48,18 @@ class ClusterPort(Protocol):
 
     async def get_vm(self, namespace: str, name: str) -> VirtualMachine | None:
         """The VirtualMachine of that name, asked for with a GET; None when the API server says 404."""
+        ...
+
+    async def get_disk(self, namespace: str, name: str) -> Disk | None:
+        """The DataVolume of that name, asked for with a GET; None when the API server says 404."""
+        ...
+
+    async def create_disk(self, namespace: str, manifest: dict[str, Any]) -> None:
+        """Create a DataVolume; ``errors.AlreadyExists`` when one of that name is there, whoever made it."""
+        ...
+
+    async def shelf(self, namespaces: Iterable[str]) -> Shelf:
+        """The DataVolumes and DataSources of these namespaces, as of a moment ago; nothing of what we may not read."""
         ...
 
     async def apply_secret(self, namespace: str, manifest: dict[str, Any]) -> None:

@@ -1,0 +1,139 @@
+"""DataVolumes and DataSources, read when a VM's disk is to be made: no node should watch every disk of a cluster.
+
+Sources of names: ``pkg/apis/core/v1beta1/types.go`` in containerized-data-importer-api.
+"""
+
+import asyncio
+from collections.abc import Iterable
+from typing import Any, TypeVar
+
+import msgspec
+
+from kubelet_bridge.errors import Forbidden, NotFound
+from kubelet_bridge.kube.client import Client
+from kubelet_bridge.model.goldenimage import DataSource, Disk, Shelf
+from kubelet_bridge.model.meta import FIELD_MANAGER, Condition, ObjectMeta
+from kubelet_bridge.model.quantity import InvalidQuantity, Quantity
+from kubelet_bridge.model.resources import DATASOURCES, DATAVOLUMES, Resource
+
+SHELF_FRESH = 10.0
+"""Seconds for which what is ready made serves the next Pod too."""
+
+_READY = "Succeeded"
+_NOTHING_AMISS = frozenset({"", "Completed", "ContainerCreating", "PodInitializing", "Pending"})
+
+
+class _Read(msgspec.Struct, frozen=True, rename="camel"):
+    """Base: camelCase, unknown fields skipped."""
+
+
+class _Resources(_Read, frozen=True):
+    requests: dict[str, str | int | float] = {}
+
+
+class _Storage(_Read, frozen=True):
+    resources: _Resources = _Resources()
+
+
+class _Spec(_Read, frozen=True):
+    storage: _Storage | None = None
+    pvc: _Storage | None = None
+
+
+class _Status(_Read, frozen=True):
+    phase: str = ""
+    progress: str = ""
+    conditions: list[Condition] = []
+
+
+class _DataVolume(_Read, frozen=True):
+    metadata: ObjectMeta = ObjectMeta()
+    spec: _Spec = _Spec()
+    status: _Status = _Status()
+
+
+class _DataSource(_Read, frozen=True):
+    metadata: ObjectMeta = ObjectMeta()
+    status: _Status = _Status()
+
+
+_Kind = TypeVar("_Kind", _DataVolume, _DataSource)
+
+
+class _List(msgspec.Struct):
+    items: list[msgspec.Raw] = []
+
+
+class DiskReader:
+    """One per node; remembers for a moment what the cluster has ready made."""
+
+    def __init__(self, client: Client) -> None:
+        self._client = client
+        self._turn = asyncio.Lock()
+        self._shelf = Shelf()
+        self._read_at: dict[tuple[str, ...], float] = {}
+
+    async def get(self, namespace: str, name: str) -> Disk | None:
+        """The DataVolume of that name; None when the API server says 404."""
+        try:
+            raw = await self._client.get(DATAVOLUMES, namespace, name)
+        except NotFound:
+            return None
+        return _disk(msgspec.json.decode(raw, type=_DataVolume))
+
+    async def create(self, namespace: str, manifest: dict[str, Any]) -> None:
+        """Create a DataVolume; ``errors.AlreadyExists`` when one of that name is there."""
+        await self._client.request(
+            "POST", DATAVOLUMES.path(namespace), body=msgspec.json.encode(manifest),
+            params={"fieldManager": FIELD_MANAGER}, label=("create", DATAVOLUMES.plural),
+        )  # fmt: skip
+
+    async def shelf(self, namespaces: Iterable[str]) -> Shelf:
+        """What these namespaces have; nothing of those that we may not read, or of a cluster without CDI."""
+        clock, wanted = asyncio.get_running_loop().time, tuple(namespaces)
+        async with self._turn:
+            if wanted and clock() - self._read_at.get(wanted, -SHELF_FRESH) >= SHELF_FRESH:
+                volumes = [one for place in wanted for one in await self._list(DATAVOLUMES, place, _DataVolume)]
+                sources = [one for place in wanted for one in await self._list(DATASOURCES, place, _DataSource)]
+                self._shelf = Shelf(tuple(map(_disk, volumes)), tuple(map(_source, sources)))
+                self._read_at = {wanted: clock()}
+            return self._shelf if wanted else Shelf()
+
+    async def _list(self, resource: Resource, namespace: str, kind: type[_Kind]) -> list[_Kind]:
+        try:
+            body = await self._client.list(resource, namespace)
+        except (NotFound, Forbidden):
+            return []
+        return [msgspec.json.decode(raw, type=kind) for raw in msgspec.json.decode(body, type=_List).items]
+
+
+def _disk(volume: _DataVolume) -> Disk:
+    head, asked = volume.metadata, volume.spec.storage or volume.spec.pvc or _Storage()
+    return Disk(
+        namespace=head.namespace, name=head.name, labels=head.labels, annotations=head.annotations,
+        ready=volume.status.phase == _READY, deleting=head.deletion_timestamp is not None,
+        size=_bytes(asked.resources.requests.get("storage", 0)), words=_words(volume),
+    )  # fmt: skip
+
+
+def _source(source: _DataSource) -> DataSource:
+    ready = any(one.type == "Ready" and one.status == "True" for one in source.status.conditions)
+    return DataSource(namespace=source.metadata.namespace, name=source.metadata.name, ready=ready)
+
+
+def _bytes(amount: str | int | float) -> int:
+    try:
+        return Quantity.parse(amount).ceil()
+    except InvalidQuantity:
+        return 0
+
+
+def _words(volume: _DataVolume) -> str:
+    """``DataVolume x ImportInProgress 42.50%``, and in CDI's own words what goes wrong."""
+    status = volume.status
+    progress = f" {status.progress}" if status.progress.endswith("%") else ""
+    said = f"DataVolume {volume.metadata.name} {status.phase or 'not taken up by CDI yet'}{progress}"
+    running = next((one for one in status.conditions if one.type == "Running"), None)
+    if running is None or running.status == "True" or running.reason in _NOTHING_AMISS or not running.message:
+        return said
+    return f"{said}: {running.message}"

@@ -1,0 +1,164 @@
+"""The disk that a VM boots from, made through a cluster of DataVolumes that answers when it likes."""
+
+import asyncio
+from collections.abc import Iterable
+from typing import Any, cast
+
+import msgspec
+import pytest
+
+from kubelet_bridge.errors import AlreadyExists, ApiError, NotFound, Transient
+from kubelet_bridge.model.core import Pod
+from kubelet_bridge.model.goldenimage import Disk, RootDisk, Shelf
+from kubelet_bridge.model.meta import PodKey
+from kubelet_bridge.model.quantity import Quantity
+from kubelet_bridge.reconcile.actions import MakeRootDisk
+from kubelet_bridge.reconcile.goldenplanner import NoGoldenImage
+from kubelet_bridge.reconcile.ports import ClusterPort
+from kubelet_bridge.reconcile.rootdisks import prepare
+from kubelet_bridge.translate import rootdisk
+from kubelet_bridge.translate.config import ImageDisks
+from kubelet_bridge.translate.image import BootImage, ImageKind
+from tests.support.catalogue import CATALOGUE
+from tests.support.pods import pod
+
+DISKS = ImageDisks(catalogue=CATALOGUE, namespace="kubelet-bridge", ready_made_in=("cozy-public",))
+BOOT = BootImage(ImageKind.CATALOGUE, "debian-12", CATALOGUE.images["debian-12"])
+URL = BootImage(ImageKind.HTTP, "https://a.example/x")
+
+
+class Cluster:
+    """DataVolumes by namespace and name; ``lost`` answers to POSTs never arrive."""
+
+    def __init__(self) -> None:
+        self.disks: dict[tuple[str, str], Disk] = {}
+        self.posted: list[str] = []
+        self.shelves = Shelf()
+        self.lost = 0
+        self.refusal: ApiError | None = None
+
+    async def get_disk(self, namespace: str, name: str) -> Disk | None:
+        await asyncio.sleep(0)
+        return self.disks.get((namespace, name))
+
+    async def create_disk(self, namespace: str, manifest: dict[str, Any]) -> None:
+        await asyncio.sleep(0)
+        if self.refusal is not None:
+            raise self.refusal
+        head = manifest["metadata"]
+        if (namespace, head["name"]) in self.disks:
+            raise AlreadyExists(409, "AlreadyExists", "there is one")
+        size = Quantity.parse(manifest["spec"]["storage"]["resources"]["requests"]["storage"]).ceil()
+        self.disks[namespace, head["name"]] = Disk(
+            namespace=namespace, name=head["name"], labels=head["labels"], annotations=head.get("annotations", {}),
+            size=size, words=f"DataVolume {head['name']} ImportInProgress 42.50%",
+        )  # fmt: skip
+        self.posted.append(f"{namespace}/{head['name']}")
+        if self.lost:
+            self.lost -= 1
+            raise Transient("no answer")
+
+    async def shelf(self, namespaces: Iterable[str]) -> Shelf:
+        assert tuple(namespaces) == DISKS.ready_made_in
+        return self.shelves
+
+    def finish(self) -> None:
+        self.disks = {place: msgspec.structs.replace(disk, ready=True) for place, disk in self.disks.items()}
+
+    def goldens(self) -> list[str]:
+        return [one for one in self.posted if one.startswith("kubelet-bridge/")]
+
+
+def step(boot: BootImage = BOOT) -> MakeRootDisk:
+    return MakeRootDisk(boot, DISKS, "kubelet-bridge")
+
+
+def key_of(of: Pod) -> PodKey:
+    return PodKey(of.metadata.namespace, of.metadata.name, of.metadata.uid)
+
+
+async def made(cluster: Cluster, of: Pod, boot: BootImage = BOOT) -> RootDisk:
+    return await prepare(cast("ClusterPort", cluster), of, key_of(of), step(boot))
+
+
+async def until_made(cluster: Cluster, of: Pod) -> None:
+    """As the loop does: again, after a failure or a wait."""
+    while True:
+        try:
+            if (await made(cluster, of)).made:
+                return
+        except Transient:
+            pass
+        await asyncio.sleep(0)
+
+
+async def test_first_the_image_then_the_clone() -> None:
+    cluster = Cluster()
+    begun = await made(cluster, pod())
+    assert not begun.made
+    assert begun.words.startswith("golden image debian-12-generic-amd64-qcow2-")
+    waiting = await made(cluster, pod())
+    assert waiting.words.endswith("ImportInProgress 42.50%")
+    assert len(cluster.posted) == 1
+    cluster.finish()
+    assert await made(cluster, pod()) == RootDisk(made=True)
+    assert await made(cluster, pod()) == RootDisk(made=True)
+    assert len(cluster.posted) == 2
+
+
+async def test_many_pods_at_once_import_once_though_answers_are_lost() -> None:
+    cluster = Cluster()
+    cluster.lost = 20
+    pods = [pod(name=f"web-{index}", uid=f"uid-{index}") for index in range(50)]
+
+    async def importer() -> None:
+        while not cluster.goldens():
+            await asyncio.sleep(0)
+        for _ in range(20):
+            await asyncio.sleep(0)
+        cluster.finish()
+
+    async with asyncio.TaskGroup() as group:
+        group.create_task(importer())
+        for one in pods:
+            group.create_task(until_made(cluster, one))
+    assert len(cluster.goldens()) == 1
+    assert sorted(cluster.posted) == sorted({*cluster.posted})
+    assert len(cluster.posted) == 51
+
+
+async def test_an_image_at_a_url_is_fetched_into_the_pods_own_namespace() -> None:
+    cluster = Cluster()
+    assert await made(cluster, pod(), URL) == RootDisk(made=True)
+    assert cluster.posted == [f"shop/{rootdisk.name(key_of(pod()), URL)}"]
+
+
+async def test_a_strangers_disk_of_that_name_is_not_booted() -> None:
+    cluster = Cluster()
+    name = rootdisk.name(key_of(pod()), BOOT)
+    cluster.disks["shop", name] = Disk(namespace="shop", name=name, ready=True)
+    with pytest.raises(NoGoldenImage, match=f"shop/{name} is in the way"):
+        await made(cluster, pod())
+
+
+async def test_a_disk_that_is_going_is_waited_for() -> None:
+    cluster = Cluster()
+    await made(cluster, pod(), URL)
+    (place,) = cluster.disks
+    cluster.disks[place] = msgspec.structs.replace(cluster.disks[place], deleting=True)
+    assert not (await made(cluster, pod(), URL)).made
+
+
+async def test_where_cdi_is_missing_it_says_so() -> None:
+    cluster = Cluster()
+    cluster.refusal = NotFound(404, "NotFound", "the server could not find the requested resource")
+    for boot in (BOOT, URL):
+        with pytest.raises(NoGoldenImage, match="is CDI installed"):
+            await made(cluster, pod(), boot)
+
+
+async def test_a_quota_is_told_as_the_api_server_tells_it() -> None:
+    cluster = Cluster()
+    cluster.refusal = ApiError(403, "Forbidden", "exceeded quota: disks")
+    with pytest.raises(ApiError, match="exceeded quota"):
+        await made(cluster, pod())
