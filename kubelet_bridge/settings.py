@@ -62,9 +62,13 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
         guest_transport: tcp: agents dial the bridge; vsock: it comes to them through KubeVirt (feature gate VSOCK, and
             the right to get virtualmachineinstances/vsock); auto: vsock where the gate is on.
         agent_file: the agent (a zipapp) that guests are given; empty: the one built from this program.
-        namespace: where the Secret with the guests' authority is kept; empty: our own, outside a cluster kube-system.
+        namespace: of our own objects, as the guests' authority; empty: that of our Pod, outside a cluster kube-system.
         runtime_image: container disk of the VM that runs OCI application images; empty: images are container disks.
         registries_file: a registries.conf(5) for that VM; empty: its own.
+        images_config_map: ConfigMap in ``namespace`` whose ``images.yaml`` changes the image catalogue; empty: none.
+        images_namespace: where golden images are; empty: ``namespace``. Whoever may write there decides what VMs boot.
+        images_storage_class: of golden images and root disks; empty: the cluster's default.
+        images_ready_made_in: namespaces, separated by commas, whose DataSources and golden images are used first.
         kubevirt_metrics_seconds: how often KubeVirt is asked what VMs use of which no agent tells; 0: never.
         resync_seconds: full resync, the safety net under the watches.
         lease_seconds: how often the Lease is renewed.
@@ -109,6 +113,10 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
     namespace: str = ""
     runtime_image: str = ""
     registries_file: str = ""
+    images_config_map: str = "kubelet-bridge-images"
+    images_namespace: str = ""
+    images_storage_class: str = ""
+    images_ready_made_in: str = "cozy-public,kubevirt-os-images,openshift-virtualization-os-images"
     kubevirt_metrics_seconds: float = 15.0
     resync_seconds: float = 15.0
     lease_seconds: float = 10.0

@@ -23,6 +23,7 @@ from kubelet_bridge.daemon.cachedpods import CachedPods
 from kubelet_bridge.daemon.consolelogs import console_logs
 from kubelet_bridge.daemon.fromsettings import bridge_config, check_quantities, identity
 from kubelet_bridge.daemon.guestside import GuestSide
+from kubelet_bridge.daemon.imagecatalogue import ImageCatalogue
 from kubelet_bridge.daemon.inside import serving as inside
 from kubelet_bridge.daemon.inside.finder import Finder
 from kubelet_bridge.daemon.inside.kubevirt import KubeVirtMachines
@@ -63,7 +64,7 @@ from kubelet_bridge.settings import Settings
 from kubelet_bridge.store.database import Database
 from kubelet_bridge.store.intents import IntentStore
 from kubelet_bridge.telemetry.metrics import Metrics
-from kubelet_bridge.translate.config import BridgeConfig, GuestAccess
+from kubelet_bridge.translate.config import BridgeConfig, GuestAccess, ImageDisks
 
 log = structlog.get_logger(__name__)
 
@@ -119,6 +120,7 @@ class Assembly:
         self.nodeside = NodeSide(
             settings, self.client, self.database, lambda: len(self.view.vms), ip, lambda: self.guestside.trouble
         )
+        self.images = ImageCatalogue(self.client, settings, lambda images: self._reconfigure(images=images))
         self.tls = serving.tls(settings, self.client, self.nodeside.addresses)
         self.pods = CachedPods(self.view)
         self.logs = PodLogs(
@@ -168,6 +170,7 @@ class Assembly:
             Part(name="guests", run=self.guestside.run),
             Part(name="usage of VMs", run=self.vmi_meter.run),
             Part(name="KubeVirt", run=self._attend_kubevirt),
+            Part(name="image catalogue", run=self.images.run),
             Part(name="corridor", run=self._corridor),
             Part(name="loop lag", run=lambda: measure_lag(self.metrics.loop_lag.observe)),
         ]
@@ -202,12 +205,12 @@ class Assembly:
         guests = await self.guestside.begin(
             {intent.uid for intent in store.live()}, manifest=lambda key: self._manifests(store, key),
             record=lambda key, event: self.events.record(key, [event]), enqueue=self._enqueue,
-            served=self._reconfigure,
+            served=lambda access: self._reconfigure(guest=access, guests_awaited=""),
         )  # fmt: skip
         config = await bridge_config(self.settings)
         access, trouble = await self.guestside.access(), self.guestside.trouble
         self.config = config = msgspec.structs.replace(
-            config, guest=access, guests_awaited=trouble.message if trouble else ""
+            config, guest=access, guests_awaited=trouble.message if trouble else "", images=await self.images.current()
         )
         status = StatusManager(
             self.view, self.events, host_ip=self.ip, observe_start=self.metrics.pod_start_duration.observe
@@ -250,9 +253,9 @@ class Assembly:
             return None
         return await ManifestMaker(self.view, store, self.events, self.config, host_ip=self.ip).make(key)
 
-    def _reconfigure(self, access: GuestAccess) -> None:
+    def _reconfigure(self, **changes: GuestAccess | ImageDisks | str) -> None:
         if self.config is not None:
-            self.config = msgspec.structs.replace(self.config, guest=access, guests_awaited="")
+            self.config = msgspec.structs.replace(self.config, **changes)
             if self.loop is not None:
                 self.loop.reconfigure(self.config)
 

@@ -14,6 +14,7 @@ from kubelet_bridge.aio import files
 from kubelet_bridge.aio.backoff import Backoff
 from kubelet_bridge.aio.tasks import every
 from kubelet_bridge.daemon.guestsecret import authority, secret_name
+from kubelet_bridge.daemon.ownnamespace import own_namespace
 from kubelet_bridge.daemon.vsockgate import vsock_offered
 from kubelet_bridge.errors import BridgeError, Terminal, Transient
 from kubelet_bridge.guest import bundle
@@ -28,7 +29,6 @@ from kubelet_bridge.guest.registry import GuestRegistry
 from kubelet_bridge.guest.server import GuestServer
 from kubelet_bridge.guest.session import GuestSession, Parts
 from kubelet_bridge.kube.client import Client
-from kubelet_bridge.kube.credentials import SERVICE_ACCOUNT
 from kubelet_bridge.model.guest import Guest
 from kubelet_bridge.model.meta import PodKey
 from kubelet_bridge.reconcile.ports import GuestPort
@@ -159,7 +159,7 @@ class GuestSide:
 
     async def _prepare(self) -> GuestAccess:
         settings = self._settings
-        namespace = settings.namespace or await _own_namespace()
+        namespace = await own_namespace(settings)
         try:
             self._authority = await self._learn_authority(namespace)
         except BridgeError as error:
@@ -276,10 +276,3 @@ def _agent(settings: Settings) -> Bundle:
         return bundle.ensure(cache_root())
     except OSError as error:
         raise Terminal(f"the agent's file: {error}") from error
-
-
-async def _own_namespace() -> str:
-    try:
-        return (await files.read(SERVICE_ACCOUNT / "namespace")).decode().strip() or "kube-system"
-    except OSError:
-        return "kube-system"

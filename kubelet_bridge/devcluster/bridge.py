@@ -33,6 +33,9 @@ RULES: tuple[tuple[str, tuple[str, ...], tuple[str, ...]], ...] = (
         tuple(f"virtualmachineinstances/{stream}" for stream in ("console", "vnc", "portforward")),
         ("get",),
     ),
+    # Golden images and root disks; `datavolumes/source` is the right to clone what is in a namespace.
+    ("cdi.kubevirt.io", ("datavolumes", "datavolumes/source"), ("create",)),
+    ("cdi.kubevirt.io", ("datasources",), _READ),
     # An ownerReference that blocks its owner's deletion needs this right on the owner.
     ("", ("pods/finalizers",), ("update",)),
     ("authentication.k8s.io", ("tokenreviews",), ("create",)),

@@ -135,6 +135,9 @@ def _root_disk(snapshot: Snapshot, made: Manifests, config: BridgeConfig) -> Pla
     if config.images is None or not has_one(made.boot):
         return None
     if snapshot.root_disk is None:
+        if config.images.trouble and made.boot.image is not None:
+            trouble = f"no disk can be made of {made.boot.reference} now: {config.images.trouble}"
+            return Plan(problem=Problem("CreateContainerError", trouble))
         return Plan(step=MakeRootDisk(made.boot, config.images, config.node_name))
     if snapshot.root_disk.made:
         return None

@@ -41,12 +41,14 @@ class ImageDisks(msgspec.Struct, frozen=True, kw_only=True):
         storage_class: of golden images and root disks; empty: the cluster's default.
         ready_made_in: namespaces whose golden images are used, in this order. Whoever may write there decides what
             other people's VMs boot.
+        trouble: why no new disk may be made of the catalogue now; empty: nothing is wrong with it.
     """
 
     catalogue: Catalogue
     namespace: str
     storage_class: str = ""
     ready_made_in: tuple[str, ...] = ()
+    trouble: str = ""
 
 
 class BridgeConfig(msgspec.Struct, frozen=True, kw_only=True):

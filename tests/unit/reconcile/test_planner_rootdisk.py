@@ -111,3 +111,19 @@ def test_another_spelling_is_no_other_image() -> None:
     step = decide(running(changed("Debian 12"), intent, None)).step
     assert isinstance(step, Record)
     assert step.reason == "SpecSeen"
+
+
+def test_no_new_disk_is_made_of_a_catalogue_that_is_broken() -> None:
+    assert NODE.images is not None
+    broken = msgspec.structs.replace(NODE, images=msgspec.structs.replace(NODE.images, trouble="images[0]: no"))
+
+    def of(image: str) -> Plan:
+        world = promised(container(image=image))
+        return plan(world, broken, new_id="dpl_1", vm_absent=False, now=NOW)
+
+    stopped = of("debian-12")
+    assert stopped.step is None
+    assert stopped.problem is not None
+    assert stopped.problem.message == "no disk can be made of debian-12 now: images[0]: no"
+    assert isinstance(of("https://a.example/x").step, MakeRootDisk)
+    assert isinstance(of("containerdisk://a/b").step, Create)
