@@ -8,10 +8,12 @@ import click
 import msgspec
 import yaml
 
+from kubelet_bridge.cli.renderdisks import disks, packaged_images
 from kubelet_bridge.errors import Terminal
 from kubelet_bridge.model.core import ConfigMap, Pod, Secret, Service
 from kubelet_bridge.model.meta import PodKey, machine_key, vm_name
 from kubelet_bridge.model.snapshot import Inputs, PodEvent, Snapshot
+from kubelet_bridge.reconcile.goldenplanner import NoGoldenImage
 from kubelet_bridge.translate.config import BridgeConfig
 from kubelet_bridge.translate.image import Unresolvable
 from kubelet_bridge.translate.machines import is_wanted, machines, part, told, worded
@@ -27,8 +29,9 @@ Json = dict[str, Any]
 @click.command()
 @click.argument("files", type=click.File(), nargs=-1, required=True)
 @click.option("--node-name", default="kubelet-bridge", show_default=True, help="Name of the virtual node.")
+@click.option("--images", "changes", type=click.File(), help="Changes of the image catalogue, as in its ConfigMap.")
 @click.option("--output", "-o", type=click.Choice(["yaml", "json"]), default="yaml", show_default=True)
-def render(files: tuple[TextIO, ...], node_name: str, output: str) -> None:
+def render(files: tuple[TextIO, ...], node_name: str, changes: TextIO | None, output: str) -> None:
     """Print the objects that the Pods in FILES ('-': standard input) would become; exit 1 with reasons if they cannot.
 
     Pods are also taken from the templates of Deployments, StatefulSets, ReplicaSets, DaemonSets, Jobs and CronJobs.
@@ -39,17 +42,25 @@ def render(files: tuple[TextIO, ...], node_name: str, output: str) -> None:
     found = [raw for one in objects if (raw := pod_of(one)) is not None]
     if not found:
         raise Terminal("no Pod, and nothing with a Pod template, in what was given")
+    images = packaged_images(changes.read() if changes else "")
+    config = BridgeConfig(node_name=node_name, images=images)
     made: list[Json] = []
     failed = False
     for raw in found:
         pod = _typed(raw)
         label = f"Pod {pod.metadata.namespace}/{pod.metadata.name}"
-        manifests, reasons = translated(pod, _inputs(objects, pod), BridgeConfig(node_name=node_name))
+        inputs = _inputs(objects, pod)
+        manifests, reasons = translated(pod, inputs, config)
+        try:
+            before = [disks(world, one.boot, images, node_name) for world, one in _with_worlds(pod, inputs, manifests)]
+        except NoGoldenImage as error:
+            before, manifests, reasons = [], [], [error.message]
         for reason in reasons:
             click.echo(f"{label}: {reason}", err=True)
         failed = failed or not manifests
         for note in dict.fromkeys(note for one in manifests for note in one.notes):
             click.echo(f"{label}: note: {note.reason}: {note.message}", err=True)
+        made += [disk for group in before for disk in group if disk not in made]
         for one in manifests:
             made += [one.secret, one.virtual_machine]
     if made:
@@ -74,6 +85,10 @@ def translated(pod: Pod, inputs: Inputs, config: BridgeConfig) -> tuple[list[Man
             return [], [error.message, *map(_said, told(world, error.notes))]
         made.append(msgspec.structs.replace(one, notes=told(world, one.notes)))
     return made, []
+
+
+def _with_worlds(pod: Pod, inputs: Inputs, manifests: list[Manifests]) -> list[tuple[Snapshot, Manifests]]:
+    return list(zip(worlds(pod, inputs), manifests, strict=True)) if manifests else []
 
 
 def worlds(pod: Pod, inputs: Inputs) -> list[Snapshot]:

@@ -6,7 +6,6 @@ purpose. The last good one stays for names, and no disk is made of it until some
 
 import asyncio
 from collections.abc import Callable
-from importlib.resources import files
 
 import msgspec
 import structlog
@@ -18,7 +17,7 @@ from kubelet_bridge.kube.client import Client
 from kubelet_bridge.model.core import ConfigMap
 from kubelet_bridge.model.resources import CONFIGMAPS
 from kubelet_bridge.settings import Settings
-from kubelet_bridge.translate import catalogue
+from kubelet_bridge.translate.catalogue import packaged
 from kubelet_bridge.translate.catalogue.parse import InvalidCatalogue, parse
 from kubelet_bridge.translate.config import ImageDisks
 
@@ -42,14 +41,14 @@ class ImageCatalogue:
     async def current(self) -> ImageDisks:
         """The state now; what is wrong with it is in it."""
         if self._disks is None:
-            self._packaged = await asyncio.to_thread((files(catalogue) / "packaged.yaml").read_text)
+            self._packaged = await asyncio.to_thread(packaged.text)
             settings = self._settings
-            packaged = ImageDisks(
+            untouched = ImageDisks(
                 catalogue=parse(self._packaged), namespace=settings.images_namespace or await own_namespace(settings),
                 storage_class=settings.images_storage_class,
                 ready_made_in=tuple(filter(None, map(str.strip, settings.images_ready_made_in.split(",")))),
             )  # fmt: skip
-            self._disks = await self._with_override(packaged)
+            self._disks = await self._with_override(untouched)
         return self._disks
 
     async def run(self) -> None:

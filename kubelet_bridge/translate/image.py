@@ -117,7 +117,7 @@ def _annotated(field: str, text: str, catalogue: Catalogue) -> Image | None:
     try:
         return find(catalogue, text)
     except UnknownImage as unknown:
-        way_out = f"; a container disk that is called so is {CONTAINER_DISK_SCHEME}{text}"
+        way_out = f" (a container disk that is called so is {CONTAINER_DISK_SCHEME}{text})"
         raise Unresolvable(field, unknown.message + ("" if reference_fault(text) else way_out)) from unknown
 
 
@@ -134,7 +134,7 @@ def _named(field: str, text: str, catalogue: Catalogue) -> Image | None:
     except UnknownImage as unknown:
         if not unknown.nearest:
             return None
-        way_out = f"; an application that is called so is docker.io/library/{text}"
+        way_out = f" (an application that is called so is docker.io/library/{text})"
         raise Unresolvable(field, unknown.message + ("" if reference_fault(text) else way_out)) from unknown
 
 

@@ -1,12 +1,10 @@
 """The packaged image catalogue, and names of Docker Hub's official images."""
 
-from importlib.resources import files
-
 from kubelet_bridge.model.catalogue import Catalogue
-from kubelet_bridge.translate import catalogue
+from kubelet_bridge.translate.catalogue import packaged
 from kubelet_bridge.translate.catalogue.parse import parse
 
-PACKAGED = (files(catalogue) / "packaged.yaml").read_text()
+PACKAGED = packaged.text()
 CATALOGUE: Catalogue = parse(PACKAGED)
 
 _OFFICIAL = """
