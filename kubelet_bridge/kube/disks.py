@@ -35,7 +35,16 @@ class _Storage(_Read, frozen=True):
     resources: _Resources = _Resources()
 
 
+class _Http(_Read, frozen=True):
+    checksum: str = ""
+
+
+class _From(_Read, frozen=True):
+    http: _Http = _Http()
+
+
 class _Spec(_Read, frozen=True):
+    source: _From = _From()
     storage: _Storage | None = None
     pvc: _Storage | None = None
 
@@ -112,7 +121,8 @@ def _disk(volume: _DataVolume) -> Disk:
     return Disk(
         namespace=head.namespace, name=head.name, labels=head.labels, annotations=head.annotations,
         ready=volume.status.phase == _READY, deleting=head.deletion_timestamp is not None,
-        size=_bytes(asked.resources.requests.get("storage", 0)), words=_words(volume),
+        size=_bytes(asked.resources.requests.get("storage", 0)),
+        checksum=volume.spec.source.http.checksum, words=_words(volume),
     )  # fmt: skip
 
 

@@ -32,6 +32,7 @@ class Disk(msgspec.Struct, frozen=True, kw_only=True):
         ready: whether everything is on it.
         deleting: whether it is about to go.
         size: bytes; 0 where they are not known.
+        checksum: what CDI holds the download against; empty: nothing.
         words: how far it is and what is wrong, for people.
     """
 
@@ -42,6 +43,7 @@ class Disk(msgspec.Struct, frozen=True, kw_only=True):
     ready: bool = False
     deleting: bool = False
     size: int = 0
+    checksum: str = ""
     words: str = ""
 
 

@@ -83,6 +83,11 @@ async def test_sizes(spec: dict[str, Any], size: int) -> None:
     assert (await disk(volume(spec=spec))).size == size
 
 
+async def test_the_checksum_is_that_which_the_api_server_has_kept() -> None:
+    assert (await disk(volume(spec={"source": {"http": {"url": "u", "checksum": "md5:0"}}}))).checksum == "md5:0"
+    assert (await disk(volume(spec={"source": {"pvc": {}}}))).checksum == ""
+
+
 async def test_only_a_disk_that_is_full_is_ready() -> None:
     assert (await disk(volume("Succeeded"))).ready
     assert not (await disk(volume("CloneInProgress"))).ready

@@ -24,7 +24,7 @@ def from_manifest(manifest: dict[str, Any], **state: Any) -> Disk:
     head = manifest["metadata"]
     return Disk(
         namespace=head["namespace"], name=head["name"], labels=head["labels"], annotations=head["annotations"],
-        size=4 * GI, **state,
+        size=4 * GI, **{"checksum": manifest["spec"]["source"].get("http", {}).get("checksum", ""), **state},
     )  # fmt: skip
 
 
@@ -127,3 +127,11 @@ def test_a_strangers_disk_of_that_name_is_not_believed() -> None:
 
 def test_a_disk_that_is_going_is_waited_for() -> None:
     assert isinstance(plan(DEBIAN, 0, golden_disk(ready=True, deleting=True), EMPTY, DISKS), Wait)
+
+
+def test_a_download_that_was_not_checked_is_not_booted() -> None:
+    """A CDI that does not know the field: what was asked for is not in the object any more."""
+    checked = msgspec.structs.replace(DEBIAN, source=HttpSource("https://a.example/x", "md5:" + "0" * 32))
+    assert isinstance(plan(checked, 0, golden_disk(checked, ready=True), EMPTY, DISKS), Use)
+    with pytest.raises(NoGoldenImage, match="the checksum of debian-12 is not looked at"):
+        plan(checked, 0, golden_disk(checked, ready=True, checksum=""), EMPTY, DISKS)
