@@ -85,7 +85,7 @@ def _imported(image: Image, source: HttpSource | RegistrySource, disk: Disk | No
             f"DataVolume {disk.namespace}/{disk.name} is in the way: it is not the golden image of {image.name}"
         )
     if isinstance(source, HttpSource) and source.checksum != disk.checksum:
-        # Before v1.66 the API server prunes the field, and whatever was downloaded would count as checked.
+        # The API server prunes what a CRD has no field for: whatever was downloaded would count as checked.
         raise NoGoldenImage(
             f"the checksum of {image.name} is not looked at: the CDI of this cluster has no field for it; "
             f"delete DataVolume {disk.namespace}/{disk.name}, and name a source without one, or update CDI"
