@@ -87,6 +87,12 @@ class Image(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Catalogue(msgspec.Struct, frozen=True):
-    """Entries by canonical name, in the order of their file; no two of them can be meant by one spelling."""
+    """Entries; no two of them can be meant by one spelling.
+
+    Attributes:
+        images: by canonical name, in the order of their file.
+        spelled: canonical names by the letters and digits of each of their names.
+    """
 
     images: dict[str, Image] = {}
+    spelled: dict[str, list[str]] = {}

@@ -5,6 +5,8 @@ from kubelet_bridge.model.catalogue import Catalogue, Image
 from kubelet_bridge.translate.catalogue.spelling import Spelling, distance, spelling
 
 _MOST_SUGGESTIONS = 3
+_NOT_NEAR = 1000
+"""More than the length of any name."""
 
 
 class UnknownImage(Terminal):
@@ -20,7 +22,8 @@ def exact(catalogue: Catalogue, text: str) -> Image | None:
     written = spelling(text)
     if written is None:
         return None
-    return next((image for image in catalogue.images.values() if _is_spelled(written, image)), None)
+    alike = (catalogue.images[name] for name in catalogue.spelled.get(written.letters, ()))
+    return next((image for image in alike if _is_spelled(written, image)), None)
 
 
 def find(catalogue: Catalogue, text: str) -> Image:
@@ -50,14 +53,19 @@ def nearest(catalogue: Catalogue, text: str) -> list[str]:
     ranked = [
         (far, image.name)
         for image in catalogue.images.values()
-        if (far := min(distance(written.letters, one.letters) for one in _spellings(image))) <= _tolerance(written)
-        or any(written.head == one.head for one in _spellings(image))
+        if (far := min(_far(written, name) for name in _spellings(image))) < _NOT_NEAR
     ]
     return [name for _, name in sorted(ranked)[:_MOST_SUGGESTIONS]]
 
 
-def _tolerance(written: Spelling) -> int:
-    return max(1, len(written.letters) // 4)
+def _far(written: Spelling, name: Spelling) -> int:
+    """The distance where it is one slip in four letters or fewer, or only the version is another."""
+    tolerance = max(1, len(written.letters) // 4)
+    is_version = written.head == name.head
+    if not is_version and abs(len(written.letters) - len(name.letters)) > tolerance:
+        return _NOT_NEAR
+    far = distance(written.letters, name.letters)
+    return far if is_version or far <= tolerance else _NOT_NEAR
 
 
 def _is_spelled(written: Spelling, image: Image) -> bool:

@@ -87,7 +87,7 @@ def parse(packaged: str, override: str = "", *, where: str = "the image catalogu
     faults += _doubles(images)
     if faults:
         raise InvalidCatalogue(where, faults)
-    return Catalogue({image.name: image for image in images})
+    return Catalogue({image.name: image for image in images}, _by_letters(images))
 
 
 def _document(text: str, where: str) -> _Document:
@@ -148,6 +148,14 @@ def _with_path(prefix: str, error: msgspec.ValidationError) -> str:
     what, _, below = str(error).partition(" - at `$")
     path = f"{prefix}{below.rstrip('`')}".lstrip(".")
     return f"{path}: {what}" if path else what
+
+
+def _by_letters(images: list[Image]) -> dict[str, list[str]]:
+    found: dict[str, list[str]] = {}
+    for image in images:
+        for one in filter(None, map(spelling, image.names)):
+            found.setdefault(one.letters, []).append(image.name)
+    return found
 
 
 def _doubles(images: list[Image]) -> Iterator[str]:

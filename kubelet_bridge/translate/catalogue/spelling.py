@@ -30,7 +30,7 @@ class Spelling(msgspec.Struct, frozen=True):
     @property
     def head(self) -> str:
         """What stands before the first digit: the name without its version."""
-        return re.split("[0-9]", self.letters, maxsplit=1)[0]
+        return _head(self.letters)
 
     def means(self, name: "Spelling") -> bool:
         """Whether it is ``name``, spelled loosely."""
@@ -40,6 +40,11 @@ class Spelling(msgspec.Struct, frozen=True):
         """Whether it is the first words of ``name``, and not all of them: ``ubuntu`` and ``ubuntu-22``."""
         joints, length = name.joints, len(self.letters)
         return name.letters.startswith(self.letters) and length in joints and self.cuts <= joints
+
+
+@functools.lru_cache(maxsize=1024)
+def _head(letters: str) -> str:
+    return re.split("[0-9]", letters, maxsplit=1)[0]
 
 
 @functools.lru_cache(maxsize=1024)
