@@ -85,7 +85,7 @@ def _assets(asked: str | None, progress: Progress) -> Toolset | None:
     if asked not in (None, version) or (major, minor) < OLDEST_KUBERNETES:
         progress.say(f"{ASSETS_VARIABLE} holds Kubernetes {version}: not used")
         return None
-    paths = {p.name: Path(directory) / p.name for p in PROGRAMS if p.module != "kubevirt"}
+    paths = {p.name: Path(directory) / p.name for p in PROGRAMS if p.module in ("etcd", "kubernetes")}
     return Toolset(version, "", {name: path for name, path in paths.items() if os.access(path, os.X_OK)})
 
 

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import msgspec
 
+from kubelet_bridge.devcluster import gopatch
 from kubelet_bridge.devcluster.programs import GO_MODULES, Program, go_version, linker_flags, pinned_version
 from kubelet_bridge.devcluster.progress import Progress
 from kubelet_bridge.errors import Terminal
@@ -50,7 +51,18 @@ def build(program: Program, version: str, source: Path, out: Path, progress: Pro
         "-ldflags", linker_flags(program.module, version), "-o", str(out), program.package,
     ]  # fmt: skip
     with progress.step(f"building {program.name} {version}", f"built {program.name} {version}"):
+        if program.upstream:
+            gopatch.lay(_directory_of(program.upstream, source), source, program.name)
         _run(argv, source, f"building {program.name} {version} failed")
+
+
+def _directory_of(package: str, source: Path) -> Path:
+    """Where the module cache keeps a package that the workspace at ``source`` requires."""
+    argv = [_go(), "list", "-mod=readonly", "-f", "{{.Dir}}", package]
+    found = subprocess.run(argv, cwd=source, env=_environment(), capture_output=True, text=True, check=False)
+    if found.returncode:
+        raise Terminal(f"{package}: {found.stderr.strip()[-300:]}")
+    return Path(found.stdout.strip())
 
 
 def _go() -> str:

@@ -11,12 +11,21 @@ GO_MODULES = Path(__file__).parent / "go"
 OLDEST_KUBERNETES = (1, 35)
 
 
+_CDI = "kubevirt.io/containerized-data-importer"
+
+
 class Program(msgspec.Struct, frozen=True):
-    """A program: its file name, the Go module here that builds it, and the package."""
+    """A program: its file name, the Go module here that builds it, and the package.
+
+    Attributes:
+        upstream: the package that ``package`` is a copy of, with what the module's ``patches.json`` says changed in it;
+            empty when ``package`` is built as it is.
+    """
 
     name: str
     module: str
     package: str
+    upstream: str = ""
 
 
 PROGRAMS = (
@@ -28,6 +37,9 @@ PROGRAMS = (
     Program("virt-api", "kubevirt", "kubevirt.io/kubevirt/cmd/virt-api"),
     Program("virt-controller", "kubevirt", "kubevirt.io/kubevirt/cmd/virt-controller"),
     Program("kubevirt-manifests", "kubevirt", "./manifests"),
+    Program("cdi-apiserver", "cdi", "./cdi-apiserver", f"{_CDI}/cmd/cdi-apiserver"),
+    Program("cdi-controller", "cdi", "./cdi-controller", f"{_CDI}/cmd/cdi-controller"),
+    Program("cdi-manifests", "cdi", "./manifests"),
 )
 
 OLD_KUBECTL = Program("kubectl", "oldkubectl", "k8s.io/kubernetes/cmd/kubectl")
@@ -35,7 +47,7 @@ OLD_KUBECTL = Program("kubectl", "oldkubectl", "k8s.io/kubernetes/cmd/kubectl")
 
 _MAIN_REQUIREMENT = {
     "etcd": "go.etcd.io/etcd/server/v3", "kubernetes": "k8s.io/kubernetes", "oldkubectl": "k8s.io/kubernetes",
-    "kubevirt": "kubevirt.io/kubevirt",
+    "kubevirt": "kubevirt.io/kubevirt", "cdi": _CDI,
 }  # fmt: skip
 
 
