@@ -3,7 +3,17 @@
 import asyncio
 from collections.abc import Sequence
 
-from kubelet_bridge.devcluster import bridge, component, hosts, kubevirt, manifests, processes, registry
+from kubelet_bridge.devcluster import (
+    bridge,
+    cdi,
+    component,
+    hosts,
+    kubevirt,
+    manifests,
+    processes,
+    registry,
+    storageclasses,
+)
 from kubelet_bridge.devcluster.component import Component
 from kubelet_bridge.devcluster.controlplane import control_plane
 from kubelet_bridge.devcluster.identities import ADMINS, BRIDGE_NAMESPACE
@@ -30,13 +40,28 @@ class BringUp:
             await manifests.apply(client, [_bind_admins()])
             for part in controllers:  # they take their time to start; their turn to be waited for comes later
                 await component.ensure(self._layout, part, self._state)
+            cdi_objects = await self._cdi_objects(client)  # KubeVirt's programs exit when CDI's kinds appear later
             await self._kubevirt(client)
+            await self._cdi(client, cdi_objects)
             await self._start(controllers)
             await until(lambda: _has_default_account(client), "the default ServiceAccount")
             await self._registry()
             await self._hosts(client)
         if self._state.bridge:
             await self._start([bridge.component(self._layout, self._state)])
+
+    async def _cdi_objects(self, client: Client) -> list[manifests.Manifest]:
+        items = await asyncio.to_thread(cdi.read_manifests, self._layout)
+        with self._progress.step("installing CDI's objects", "CDI's objects installed"):
+            await cdi.install(client, self._layout, self._state, items)
+            await manifests.apply(client, [*storageclasses.classes(), *storageclasses.profiles()])
+        return items
+
+    async def _cdi(self, client: Client, items: list[manifests.Manifest]) -> None:
+        await self._start(cdi.controllers(self._layout, self._state))
+        with self._progress.step("waiting for CDI's API", "CDI's webhooks answer"):
+            await cdi.publish(client, self._layout, self._state, items)
+            await cdi.wait_serving(client)
 
     async def _kubevirt(self, client: Client) -> None:
         items = await asyncio.to_thread(kubevirt.read_manifests, self._layout)

@@ -9,7 +9,18 @@ from pathlib import Path
 
 import msgspec
 
-from kubelet_bridge.devcluster import bridge, component, etcd, hostmodes, hosts, kubevirt, network, processes, registry
+from kubelet_bridge.devcluster import (
+    bridge,
+    cdi,
+    component,
+    etcd,
+    hostmodes,
+    hosts,
+    kubevirt,
+    network,
+    processes,
+    registry,
+)
 from kubelet_bridge.devcluster.bringup import BringUp
 from kubelet_bridge.devcluster.component import Component
 from kubelet_bridge.devcluster.controlplane import control_plane
@@ -136,6 +147,7 @@ class DevCluster:
         """In the order they start."""
         parts = [
             *control_plane(self.layout, state), *kubevirt.controllers(self.layout, state),
+            *cdi.controllers(self.layout, state),
             *registry.components(self.layout, state), *hosts.dev_hosts(self.layout, state),
         ]  # fmt: skip
         return [*parts, bridge.component(self.layout, state)] if state.bridge else parts

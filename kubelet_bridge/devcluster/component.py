@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import os
 import ssl
+from collections.abc import Mapping
 from http.client import HTTPConnection, HTTPException, HTTPSConnection
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -35,6 +36,7 @@ class Component(msgspec.Struct, frozen=True):
     Attributes:
         ports: on 127.0.0.1; free before it starts.
         grace: seconds between SIGTERM and SIGKILL.
+        environment: variables for it alone, beside those that every component gets.
     """
 
     name: str
@@ -43,6 +45,7 @@ class Component(msgspec.Struct, frozen=True):
     ports: tuple[int, ...] = ()
     health: Health | None = None
     grace: float = 5.0
+    environment: Mapping[str, str] = {}
 
 
 async def ensure(layout: Layout, component: Component, state: ClusterState) -> bool:
@@ -63,7 +66,9 @@ def _start(layout: Layout, component: Component, state: ClusterState) -> Process
                 f"port {port}, recorded for {component.name}, is taken by another process; end that one, or "
                 "`kubelet-bridge dev down` and `up` to choose other ports"
             )
-    return processes.start(layout, component.name, component.argv, _environment(layout, state))
+    return processes.start(
+        layout, component.name, component.argv, {**_environment(layout, state), **component.environment}
+    )
 
 
 def _environment(layout: Layout, state: ClusterState) -> dict[str, str]:

@@ -6,9 +6,10 @@ import ipaddress
 import msgspec
 
 from kubelet_bridge.devcluster.layout import ClusterState, Layout, write_private
-from kubelet_bridge.devcluster.pki import Authority, Leaf, ensure_token_keys
+from kubelet_bridge.devcluster.pki import Authority, Leaf, ensure_signer, ensure_token_keys
 
 CLUSTER_CA, FRONT_PROXY_CA, ETCD_CA, KUBEVIRT_CA = "ca", "front-proxy-ca", "etcd-ca", "kubevirt-ca"
+CDI_CA, UPLOAD_SERVER_CA, UPLOAD_CLIENT_CA = "cdi-ca", "cdi-uploadserver-signer", "cdi-uploadserver-client-signer"
 ADMINS = "kubeadm:cluster-admins"
 """kubeadm binds this group to cluster-admin; its members, unlike ``system:masters``, remain subject to RBAC."""
 
@@ -35,6 +36,8 @@ def _users() -> dict[str, tuple[str, tuple[str, ...]]]:
         "scheduler": ("system:kube-scheduler", ()),
         "virt-api": service_account("kubevirt", "kubevirt-apiserver"),
         "virt-controller": service_account("kubevirt", "kubevirt-controller"),
+        "cdi-apiserver": service_account("cdi", "cdi-apiserver"),
+        "cdi-controller": service_account("cdi", "cdi-sa"),
         "bridge": service_account(BRIDGE_NAMESPACE, BRIDGE_ACCOUNT),
     }
 
@@ -61,6 +64,7 @@ def leaves(state: ClusterState) -> tuple[Leaf, ...]:
         Leaf("scheduler-server", CLUSTER_CA, "kube-scheduler", dns=("localhost",), addresses=local),
         Leaf("virt-api-server", KUBEVIRT_CA, "virt-api.kubevirt.svc", dns=virt_api_names, addresses=local),
         Leaf("virt-controller-server", KUBEVIRT_CA, "virt-controller", dns=("localhost",), addresses=local),
+        Leaf("cdi-apiserver-server", CDI_CA, "cdi-api.cdi.svc", dns=("cdi-api.cdi.svc", "localhost"), addresses=local),
         Leaf("virt-handler-client", KUBEVIRT_CA, "kubevirt.io:system:client:virt-handler"),
         Leaf(
             "virt-handler-server", KUBEVIRT_CA, "kubevirt.io:system:node:virt-handler", dns=("localhost",),
@@ -72,8 +76,13 @@ def leaves(state: ClusterState) -> tuple[Leaf, ...]:
 
 def issue(layout: Layout, state: ClusterState) -> None:
     """Make the authorities if they are not there, issue every certificate anew, and write the kubeconfigs."""
-    authorities = {name: Authority(layout.pki, name) for name in (CLUSTER_CA, FRONT_PROXY_CA, ETCD_CA, KUBEVIRT_CA)}
-    ensure_token_keys(layout.pki)
+    names = (CLUSTER_CA, FRONT_PROXY_CA, ETCD_CA, KUBEVIRT_CA, CDI_CA)
+    authorities = {name: Authority(layout.pki, name) for name in names}
+    ensure_token_keys(layout.pki / "sa.key", layout.pki / "sa.pub")
+    layout.token_keys.mkdir(mode=0o700, exist_ok=True)
+    ensure_token_keys(layout.token_keys / "id_rsa", layout.token_keys / "id_rsa.pub")
+    for name in (UPLOAD_SERVER_CA, UPLOAD_CLIENT_CA):
+        ensure_signer(layout.certificate(name), layout.key(name), name)
     for leaf in leaves(state):
         authorities[leaf.authority].issue(leaf)
     for user in _users():

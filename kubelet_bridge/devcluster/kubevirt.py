@@ -5,7 +5,6 @@ built from KubeVirt's own module; what it would report is written to the KubeVir
 """
 
 import asyncio
-import subprocess
 from typing import Any
 
 import msgspec
@@ -16,7 +15,7 @@ from kubelet_bridge.devcluster.identities import KUBEVIRT_CA
 from kubelet_bridge.devcluster.layout import ClusterState, Layout
 from kubelet_bridge.devcluster.manifests import Manifest
 from kubelet_bridge.devcluster.waiting import until
-from kubelet_bridge.errors import NotFound, Terminal
+from kubelet_bridge.errors import NotFound
 from kubelet_bridge.kube.client import Client, PatchType
 from kubelet_bridge.model.resources import (
     CUSTOMRESOURCEDEFINITIONS,
@@ -76,10 +75,7 @@ def _virt_controller(layout: Layout, state: ClusterState) -> Component:
 
 def read_manifests(layout: Layout) -> list[Manifest]:
     """Everything virt-operator would install. Blocks for a moment."""
-    printed = subprocess.run([layout.bin / "kubevirt-manifests"], capture_output=True, check=False)
-    if printed.returncode != 0:
-        raise Terminal(f"kubevirt-manifests failed: {printed.stderr.decode(errors='replace').strip()[-300:]}")
-    return manifests.decode_list(printed.stdout)
+    return manifests.printed_by(layout.bin / "kubevirt-manifests")
 
 
 async def install(client: Client, layout: Layout, state: ClusterState, items: list[Manifest]) -> None:
@@ -89,7 +85,7 @@ async def install(client: Client, layout: Layout, state: ClusterState, items: li
     await manifests.apply(client, [manifests.namespace(NAMESPACE)])
     await manifests.apply(client, [*first, _authority_configmap(authority), _service(state)])
     crds = {item["metadata"]["name"] for item in first if item["kind"] == CUSTOMRESOURCEDEFINITIONS.kind}
-    await until(lambda: _all_established(client, crds), "KubeVirt's CRDs")
+    await until(lambda: manifests.all_established(client, crds), "KubeVirt's CRDs")
     await manifests.apply(client, [_kubevirt(state)])
     await client.patch(
         KUBEVIRTS, NAMESPACE, NAMESPACE, {"status": _kubevirt_status(state)}, kind=PatchType.MERGE, subresource="status"
@@ -140,16 +136,6 @@ async def _answers_subresources(client: Client) -> bool:
 async def _leads(client: Client) -> bool:
     lease = msgspec.json.decode(await client.get(LEASES, NAMESPACE, _LEASE))
     return bool(lease["spec"].get("holderIdentity"))
-
-
-async def _all_established(client: Client, names: set[str]) -> bool:
-    answer = msgspec.json.decode(await client.list(CUSTOMRESOURCEDEFINITIONS))
-    return names <= {crd["metadata"]["name"] for crd in answer["items"] if _established(crd)}
-
-
-def _established(crd: dict[str, Any]) -> bool:
-    conditions = crd.get("status", {}).get("conditions") or []
-    return any(condition["type"] == "Established" and condition["status"] == "True" for condition in conditions)
 
 
 def _authority_configmap(authority: str) -> Manifest:

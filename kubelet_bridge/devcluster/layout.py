@@ -30,6 +30,8 @@ class Ports(msgspec.Struct, frozen=True, kw_only=True):
     bridge_guest_files: int
     registry: int
     registry_private: int
+    cdi_api: int = 0
+    cdi_controller: int = 0
 
 
 class ClusterState(msgspec.Struct, frozen=True, kw_only=True):
@@ -77,6 +79,8 @@ class Layout:
         self.etcd = directory / "etcd"
         self.scheduler_config = directory / "scheduler.json"
         self.bridge_state = directory / "bridge"
+        self.volumes = directory / "volumes"
+        self.token_keys = self.pki / "cdi-api-signing-key"
         self.registry = directory / "registry"
         self.registry_password = self.registry / "password"
         self.registries_conf = self.registry / "registries.conf"
@@ -99,7 +103,15 @@ class Layout:
 
     def make(self) -> None:
         """Create the directories, for the owner only."""
-        for directory in (self.directory, self.bin, self.pki, self.logs, self.run, self.temporary):
+        for directory in (
+            self.directory,
+            self.bin,
+            self.pki,
+            self.logs,
+            self.run,
+            self.temporary,
+            self.volumes,
+        ):
             directory.mkdir(mode=0o700, parents=True, exist_ok=True)
 
 

@@ -2,13 +2,16 @@
 
 import asyncio
 import base64
+import subprocess
 from collections.abc import Iterable
+from pathlib import Path
 from typing import Any
 
 import msgspec
 
+from kubelet_bridge.errors import Terminal
 from kubelet_bridge.kube.client import Client
-from kubelet_bridge.model.resources import Resource
+from kubelet_bridge.model.resources import CUSTOMRESOURCEDEFINITIONS, Resource
 
 FIELD_MANAGER = "kubelet-bridge-dev"
 _AT_ONCE = 8
@@ -31,6 +34,11 @@ _PLURALS = {
     "MutatingWebhookConfiguration": ("mutatingwebhookconfigurations", False),
     "ValidatingWebhookConfiguration": ("validatingwebhookconfigurations", False),
     "KubeVirt": ("kubevirts", True),
+    "CDI": ("cdis", False),
+    "StorageProfile": ("storageprofiles", False),
+    "Secret": ("secrets", True),
+    "StorageClass": ("storageclasses", False),
+    "CSIDriver": ("csidrivers", False),
 }
 
 
@@ -61,6 +69,29 @@ async def apply(client: Client, manifests: Iterable[Manifest]) -> None:
                 group.create_task(one(manifest), name=f"apply {manifest['kind']} {manifest['metadata']['name']}")
     except ExceptionGroup as errors:
         raise errors.exceptions[0] from None
+
+
+def printed_by(program: Path) -> list[Manifest]:
+    """What one of our ``manifests`` commands prints. Blocks for a moment.
+
+    Raises:
+        Terminal: it failed.
+    """
+    printed = subprocess.run([program], capture_output=True, check=False)
+    if printed.returncode != 0:
+        raise Terminal(f"{program.name} failed: {printed.stderr.decode(errors='replace').strip()[-300:]}")
+    return decode_list(printed.stdout)
+
+
+async def all_established(client: Client, names: set[str]) -> bool:
+    """Whether the API server serves these CustomResourceDefinitions."""
+    answer = msgspec.json.decode(await client.list(CUSTOMRESOURCEDEFINITIONS))
+    return names <= {crd["metadata"]["name"] for crd in answer["items"] if _established(crd)}
+
+
+def _established(crd: dict[str, Any]) -> bool:
+    conditions = crd.get("status", {}).get("conditions") or []
+    return any(condition["type"] == "Established" and condition["status"] == "True" for condition in conditions)
 
 
 def decode_list(printed: bytes) -> list[Manifest]:

@@ -43,7 +43,7 @@ class Authority:
         self._directory = directory
         certificate, key = directory / f"{name}.crt", directory / f"{name}.key"
         if not (certificate.exists() and key.exists()):
-            _make_authority(certificate, key, name)
+            _make_authority(certificate, key, name, ec.generate_private_key(ec.SECP256R1()))
         self.certificate = x509.load_pem_x509_certificate(certificate.read_bytes())
         self._key = serialization.load_pem_private_key(key.read_bytes(), None)
 
@@ -68,18 +68,25 @@ class Authority:
         write_private(self._directory / f"{leaf.name}.crt", signed.public_bytes(serialization.Encoding.PEM))
 
 
-def ensure_token_keys(directory: Path) -> None:
-    """The pair that signs and verifies ServiceAccount tokens, ``sa.key`` and ``sa.pub``: RSA, as kubeadm makes it."""
-    if (directory / "sa.pub").exists():
+def ensure_token_keys(private: Path, public: Path) -> None:
+    """A pair that signs and verifies tokens: RSA, as kubeadm makes it for ServiceAccounts and CDI for its own."""
+    if public.exists():
         return
     key = rsa.generate_private_key(public_exponent=65537, key_size=2048)
-    _write_key(directory / "sa.key", key)
-    public = key.public_key().public_bytes(serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo)
-    write_private(directory / "sa.pub", public)
+    _write_key(private, key)
+    encoded = key.public_key().public_bytes(serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo)
+    write_private(public, encoded)
 
 
-def _make_authority(certificate: Path, key_file: Path, name: str) -> None:
-    key = ec.generate_private_key(ec.SECP256R1())
+def ensure_signer(certificate: Path, key_file: Path, name: str) -> None:
+    """An authority that CDI issues certificates from by itself: with RSA, the only kind it signs with."""
+    if not (certificate.exists() and key_file.exists()):
+        _make_authority(certificate, key_file, name, rsa.generate_private_key(public_exponent=65537, key_size=2048))
+
+
+def _make_authority(
+    certificate: Path, key_file: Path, name: str, key: ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey
+) -> None:
     subject = _subject(name, ())
     signed = (
         _builder(subject, _AUTHORITY_LIFE)
