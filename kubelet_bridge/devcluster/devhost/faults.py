@@ -16,6 +16,8 @@ class FaultKind(StrEnum):
     """What can be made to go wrong.
 
     ``HANG`` ignores the power button, ``NEVER_READY`` keeps the launcher unready, ``UNSCHEDULABLE`` cordons the host.
+    Of storage, by the name of a claim: ``PROVISION_ERROR`` makes no volume, ``IMPORT_ERROR`` ends what fills it with an
+    error, ``IMPORT_STALL`` keeps that from getting on.
     """
 
     PULL_ERROR = "pull-error"
@@ -24,13 +26,16 @@ class FaultKind(StrEnum):
     SHUTDOWN = "shutdown"
     NEVER_READY = "never-ready"
     HANG = "hang"
+    PROVISION_ERROR = "provision-error"
+    IMPORT_ERROR = "import-error"
+    IMPORT_STALL = "import-stall"
 
 
 class Fault(msgspec.Struct, frozen=True):
     """One rule.
 
     Attributes:
-        target: ``NAMESPACE/NAME`` of VirtualMachines (or other Pods), as shell patterns.
+        target: ``NAMESPACE/NAME`` of VirtualMachines (or other Pods, or claims), as shell patterns.
         after: seconds after a guest's power-on; for ``CRASH`` and ``SHUTDOWN``.
         once: the rule goes once it was used.
     """
@@ -54,6 +59,9 @@ class Effects(msgspec.Struct, frozen=True):
     hang: bool = False
     crash: Fault | None = None
     shutdown: Fault | None = None
+    provision_error: bool = False
+    import_error: Fault | None = None
+    import_stall: bool = False
 
 
 _TIMED = re.compile(r"(?P<kind>crash|shutdown)-after-(?P<seconds>\d+(\.\d+)?)")
@@ -86,6 +94,9 @@ def effects(rules: Iterable[Fault], namespace: str, name: str, images: Iterable[
         hang=FaultKind.HANG in kinds,
         crash=_earliest(found, FaultKind.CRASH),
         shutdown=_earliest(found, FaultKind.SHUTDOWN),
+        provision_error=FaultKind.PROVISION_ERROR in kinds,
+        import_error=_earliest(found, FaultKind.IMPORT_ERROR),
+        import_stall=FaultKind.IMPORT_STALL in kinds,
     )
 
 

@@ -27,6 +27,8 @@ from kubelet_bridge.devcluster.devhost.qemu import localimages
 from kubelet_bridge.devcluster.devhost.qemu.runtime import QemuRuntime
 from kubelet_bridge.devcluster.devhost.runtime import Guest, GuestRuntime, Host
 from kubelet_bridge.devcluster.devhost.scripted import ScriptedRuntime, Timings
+from kubelet_bridge.devcluster.devhost.storage.provisioner import Provisioner
+from kubelet_bridge.devcluster.devhost.storage.volumefiles import VolumeFiles
 from kubelet_bridge.devcluster.devhost.vmiclient import VmiClient
 from kubelet_bridge.devcluster.devhost.vmistatus import images
 from kubelet_bridge.devcluster.hosts import host_address
@@ -109,6 +111,7 @@ class DevHost:
             client, config.node, self._addresses, pool, self._domains, self._faults, pull_seconds=config.pull_seconds,
             clock=now, has_image=mode.has_image,
         )  # fmt: skip
+        self._storage = Provisioner(client, config.node, VolumeFiles(layout.volumes), self._faults, now)
         vmis = VmiClient(client, config.node, now)
         parts = Parts(config.node, vmis, self._domains, self._kubelet.launchers, self._runtime, self._queue, now)
         self._mover = Mover(parts, self._addresses.handler)
@@ -145,6 +148,7 @@ class DevHost:
             Part(name="mover", run=self._mover.run),
             Part(name="kubelet", run=self._kubelet.run),
             Part(name="node", run=self._node.run),
+            Part(name="storage", run=self._storage.run),
             Part(name="virt-handler", run=self._handler.run),
             Part(name="endpoints", run=lambda: endpoints.run(self._addresses.handler, port, tls)),
             Part(name="metrics", run=lambda: self._serve_metrics(metrics)),
