@@ -13,6 +13,7 @@ from kubelet_bridge.aio.parts import Part, run_parts
 from kubelet_bridge.aio.workqueue import WorkQueue
 from kubelet_bridge.devcluster.devhost import faultapi
 from kubelet_bridge.devcluster.devhost.addresses import AddressPool, HostAddresses, first_address, host_index, share
+from kubelet_bridge.devcluster.devhost.cdi.worker import Worker
 from kubelet_bridge.devcluster.devhost.domains import Domains, Key
 from kubelet_bridge.devcluster.devhost.endpoints import Endpoints, server_tls
 from kubelet_bridge.devcluster.devhost.faultbook import FaultBook
@@ -27,6 +28,7 @@ from kubelet_bridge.devcluster.devhost.qemu import localimages
 from kubelet_bridge.devcluster.devhost.qemu.runtime import QemuRuntime
 from kubelet_bridge.devcluster.devhost.runtime import Guest, GuestRuntime, Host
 from kubelet_bridge.devcluster.devhost.scripted import ScriptedRuntime, Timings
+from kubelet_bridge.devcluster.devhost.storage.claimed import ClaimedImages
 from kubelet_bridge.devcluster.devhost.storage.provisioner import Provisioner
 from kubelet_bridge.devcluster.devhost.storage.volumefiles import VolumeFiles
 from kubelet_bridge.devcluster.devhost.vmiclient import VmiClient
@@ -106,12 +108,14 @@ class DevHost:
             client, _facts(config, state, self._addresses), f"quay.io/kubevirt/virt-handler:v{state.kubevirt_version}",
             lambda: self._faults.unschedulable, now,
         )  # fmt: skip
+        files = VolumeFiles(layout.volumes)
+        self._storage = Provisioner(client, config.node, files, self._faults, now)
+        self._worker = Worker(ClaimedImages(client, files), self._faults, self._metrics_tls, now)
         pool = AddressPool(share(state.pod_cidr, host_index(config.node)))
         self._kubelet = Kubelet(
             client, config.node, self._addresses, pool, self._domains, self._faults, pull_seconds=config.pull_seconds,
-            clock=now, has_image=mode.has_image,
+            clock=now, has_image=mode.has_image, worker=self._worker,
         )  # fmt: skip
-        self._storage = Provisioner(client, config.node, VolumeFiles(layout.volumes), self._faults, now)
         vmis = VmiClient(client, config.node, now)
         parts = Parts(config.node, vmis, self._domains, self._kubelet.launchers, self._runtime, self._queue, now)
         self._mover = Mover(parts, self._addresses.handler)
@@ -149,6 +153,7 @@ class DevHost:
             Part(name="kubelet", run=self._kubelet.run),
             Part(name="node", run=self._node.run),
             Part(name="storage", run=self._storage.run),
+            Part(name="cdi", run=self._worker.run),
             Part(name="virt-handler", run=self._handler.run),
             Part(name="endpoints", run=lambda: endpoints.run(self._addresses.handler, port, tls)),
             Part(name="metrics", run=lambda: self._serve_metrics(metrics)),

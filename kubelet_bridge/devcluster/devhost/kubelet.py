@@ -1,9 +1,9 @@
 """The kubelet of the host: launcher Pods and any others that the scheduler bound to it.
 
-It runs no container. A launcher's ``compute`` lives as long as its guest has something left to report (``domains``);
-every other container starts after the pull delay and runs until its Pod is deleted. Probes are not executed: a launcher
-with a readiness probe is ready when its guest has booted. It posts no events. Rules followed: pkg/kubelet/kubelet.go
-and status/status_manager.go in Kubernetes.
+It runs no container; the work of CDI's Pods is done by ``cdi.worker``. A launcher's ``compute`` lives as long as its
+guest has something left to report (``domains``); every other container starts after the pull delay and runs until its
+Pod is deleted. Probes are not executed: a launcher with a readiness probe is ready when its guest has booted. It posts
+no events. Rules followed: pkg/kubelet/kubelet.go and status/status_manager.go in Kubernetes.
 """
 
 import asyncio
@@ -15,6 +15,8 @@ import structlog
 
 from kubelet_bridge.aio.workqueue import WorkQueue
 from kubelet_bridge.devcluster.devhost.addresses import AddressPool, HostAddresses
+from kubelet_bridge.devcluster.devhost.cdi.run import Run, Step, with_run
+from kubelet_bridge.devcluster.devhost.cdi.worker import Worker
 from kubelet_bridge.devcluster.devhost.domains import Domain, Domains
 from kubelet_bridge.devcluster.devhost.faultbook import FaultBook
 from kubelet_bridge.devcluster.devhost.faults import Effects, FaultKind, from_image
@@ -62,7 +64,7 @@ class Kubelet:
     def __init__(
         self, client: Client, node: str, addresses: HostAddresses, pool: AddressPool, domains: Domains,
         faults: FaultBook, *, pull_seconds: float, clock: Callable[[], datetime],
-        has_image: Callable[[str], bool] = lambda _reference: True,
+        has_image: Callable[[str], bool] = lambda _reference: True, worker: Worker | None = None,
     ) -> None:  # fmt: skip
         self._client = client
         self._addresses = addresses
@@ -73,6 +75,7 @@ class Kubelet:
         self._pull_seconds = pull_seconds
         self._clock = clock
         self._has_image = has_image
+        self._worker = worker
         self._seen: dict[PodName, _Seen] = {}
         self._names: dict[str, PodName] = {}
         self._queue: WorkQueue[PodName] = WorkQueue()
@@ -83,6 +86,8 @@ class Kubelet:
         self.launchers = Launchers(self.pods)
         domains.subscribe(ended=self._launcher_ended)
         faults.subscribe(self._all)
+        if worker is not None:
+            worker.subscribe(self._worked)
 
     async def run(self) -> None:
         """For ever."""
@@ -104,6 +109,10 @@ class Kubelet:
 
     def _launcher_ended(self, launcher: str) -> None:
         if (name := self._names.get(launcher)) is not None:
+            self._queue.add(name)
+
+    def _worked(self, uid: str) -> None:
+        if (name := self._names.get(uid)) is not None:
             self._queue.add(name)
 
     def _all(self) -> None:
@@ -134,6 +143,8 @@ class Kubelet:
         if (domain := self._domains.in_launcher(seen.uid)) is not None:
             await domain.guest.kill()
         self._domains.launcher_gone(seen.uid)
+        if self._worker is not None:
+            self._worker.forget(seen.uid)
 
     async def _drive(self, name: PodName, pod: Pod) -> None:
         seen = self._seen.setdefault(name, _Seen(pod.metadata.uid, self._clock()))
@@ -142,7 +153,9 @@ class Kubelet:
             return
         if not _is_final(pod):
             view = await self._view(name, pod, seen)
-            await self._write(pod, pod_status(pod, view, self._clock().replace(microsecond=0)), seen)
+            view, run = self._with_work(pod, view)
+            status = pod_status(pod, view, self._clock().replace(microsecond=0))
+            await self._write(pod, with_run(status, run) if run is not None else status, seen)
             if view.stage is not Stage.ENDED:
                 return
         self._pool.release(pod.metadata.uid)
@@ -163,6 +176,15 @@ class Kubelet:
             if (early := self._before_start(name, pod, seen, failing)) is not None:
                 return early
         return self._at(Stage.RUNNING, pod, ready=self._is_ready(pod, domain, effects))
+
+    def _with_work(self, pod: Pod, view: PodView) -> tuple[PodView, Run | None]:
+        """How far the work of one of CDI's Pods is, and what that makes of the Pod as a whole."""
+        if self._worker is None or view.stage is not Stage.RUNNING or not self._worker.is_for(pod):
+            return view, None
+        run = self._worker.look(pod, view.pod_ip)
+        if run.step is Step.DONE:
+            return msgspec.structs.replace(view, stage=Stage.ENDED), run
+        return msgspec.structs.replace(view, ready=run.step is Step.RUNNING), run
 
     async def _absent_disks(self, pod: Pod) -> frozenset[str]:
         """The container disks of a launcher that this host's mode cannot get. A Pod of another kind is only played."""

@@ -1,0 +1,179 @@
+"""Does the work of CDI's Pods on one host: one task for each, run again when it fails as its container would be."""
+
+import asyncio
+import ssl
+from collections.abc import Callable
+from datetime import datetime
+
+import msgspec
+import structlog
+
+from kubelet_bridge.devcluster.devhost.cdi import importer, progress, work
+from kubelet_bridge.devcluster.devhost.cdi.run import Run, Step, backoff
+from kubelet_bridge.devcluster.devhost.cdi.work import Import
+from kubelet_bridge.devcluster.devhost.faultbook import FaultBook
+from kubelet_bridge.devcluster.devhost.storage.claimed import ClaimedImage, ClaimedImages
+from kubelet_bridge.errors import BridgeError, Terminal, Transient
+from kubelet_bridge.model.core import Pod
+
+log = structlog.get_logger(__name__)
+
+_FAILED_SECONDS = 1.0
+"""How long a run that failed is shown as such, before it is waited with or run again."""
+
+_MOUNT_SECONDS = 1.0
+
+
+class _Job(msgspec.Struct):
+    task: asyncio.Task[None]
+    run: Run
+
+
+class Worker:
+    """The Pods of CDI's on this host that have begun. ``changed`` is told the uid of a Pod that got further."""
+
+    def __init__(
+        self, images: ClaimedImages, faults: FaultBook, tls: Callable[[], ssl.SSLContext],
+        clock: Callable[[], datetime],
+    ) -> None:  # fmt: skip
+        self._images = images
+        self._faults = faults
+        self._tls = tls
+        self._clock = clock
+        self._jobs: dict[str, _Job] = {}
+        self._group: asyncio.TaskGroup | None = None
+        self._subscribers: list[Callable[[str], None]] = []
+        self._other_faults = asyncio.Event()
+        faults.subscribe(self._faults_changed)
+
+    def subscribe(self, changed: Callable[[str], None]) -> None:
+        """Call ``changed`` with the uid of a Pod whose run is at another step."""
+        self._subscribers.append(changed)
+
+    async def run(self) -> None:
+        """Own the tasks, for ever."""
+        async with asyncio.TaskGroup() as group:
+            self._group = group
+            await asyncio.Event().wait()
+
+    def is_for(self, pod: Pod) -> bool:
+        """Whether a Pod is one of those that are worked for here."""
+        try:
+            return work.of(pod) is not None
+        except Terminal:
+            return True
+
+    def look(self, pod: Pod, address: str) -> Run:
+        """How far a Pod is; its work begins with the first look. A restart of the host begins it again."""
+        uid = pod.metadata.uid
+        if (job := self._jobs.get(uid)) is None:
+            if self._group is None:
+                return Run()
+            statuses = pod.status.container_statuses
+            restarts = statuses[0].restart_count if statuses else 0
+            first = Run(restarts=restarts if isinstance(restarts, int) else 0)
+            task = self._group.create_task(self._work(pod, address), name=f"cdi-{pod.metadata.name}")
+            job = self._jobs[uid] = _Job(task, first)
+        return job.run
+
+    def forget(self, uid: str) -> None:
+        """The Pod has gone, or is over: end what still runs of it."""
+        if (job := self._jobs.pop(uid, None)) is not None:
+            job.task.cancel()
+
+    async def _work(self, pod: Pod, address: str) -> None:
+        uid = pod.metadata.uid
+        tls = await asyncio.to_thread(self._tls)
+        while True:
+            try:
+                message = await self._once(pod, address, tls)
+            except BridgeError as error:
+                await self._again(uid, error.message)
+            except OSError as error:
+                await self._again(uid, f"Unable to process data: {error}")
+            else:
+                self._set(uid, step=Step.DONE, message=message, ended=self._clock(), progress=100.0)
+                return
+
+    async def _once(self, pod: Pod, address: str, tls: ssl.SSLContext) -> str:
+        """One run of the container; the termination message of one that ended well."""
+        task = work.of(pod)
+        if task is None:
+            raise Terminal("not a Pod of CDI's")
+        image = await self._mounted(task)
+        uid = pod.metadata.uid
+
+        def render() -> str:
+            job = self._jobs.get(uid)
+            return progress.text(progress.IMPORT, task.owner, job.run.progress if job else 0.0)
+
+        async with progress.served(address, tls, render):
+            await self._misbehave(task, image)
+            try:
+                await importer.run(task, image, lambda percent: self._got_to(uid, percent))
+            except importer.ChecksumMismatch as error:  # the importer ends without an error: it is not to be restarted
+                return _message(f"Unable to process data: {error.message}")
+            except (Terminal, Transient) as error:
+                raise Transient(_unable(error.message), reason=error.reason) from error
+        return _message(importer.COMPLETE, scratchSpaceRequired=False, preallocationApplied=False)
+
+    async def _mounted(self, task: Import) -> ClaimedImage:
+        """What a kubelet waits for before it starts a container, without end."""
+        said = ""
+        while True:
+            try:
+                found = await self._images.find(task.namespace, task.claim)
+            except BridgeError as error:
+                if error.message != said:
+                    log.info("volume not mounted", claim=task.claim, namespace=task.namespace, error=error.message)
+                    said = error.message
+                await asyncio.sleep(_MOUNT_SECONDS)
+                continue
+            if found is None:
+                raise Terminal(f"claim {task.claim} is on storage that no dev host has", reason="ForeignStorage")
+            return found
+
+    async def _misbehave(self, task: Import, image: ClaimedImage) -> None:
+        """What the faults set for the claim say."""
+        effects = self._faults.effects(task.namespace, image.for_claim, ())
+        if (fault := effects.import_error) is not None:
+            await asyncio.sleep(fault.after)
+            await self._faults.used(fault)
+            raise Terminal("fault.test: the import fails", reason="Fault")
+        while self._faults.effects(task.namespace, image.for_claim, ()).import_stall:
+            await self._other_faults.wait()
+
+    def _faults_changed(self) -> None:
+        before, self._other_faults = self._other_faults, asyncio.Event()
+        before.set()
+
+    async def _again(self, uid: str, message: str) -> None:
+        self._set(uid, step=Step.FAILED, message=message, ended=self._clock())
+        await asyncio.sleep(_FAILED_SECONDS)
+        job = self._jobs.get(uid)
+        restarts = job.run.restarts if job else 0
+        if (wait := backoff(restarts)) > 0:
+            self._set(uid, step=Step.BACKOFF)
+            await asyncio.sleep(wait)
+        self._set(uid, step=Step.RUNNING, restarts=restarts + 1, progress=0.0)
+
+    def _got_to(self, uid: str, percent: float) -> None:
+        """Asked for when somebody looks; nobody is told."""
+        if (job := self._jobs.get(uid)) is not None:
+            job.run = msgspec.structs.replace(job.run, progress=percent)
+
+    def _set(self, uid: str, **fields: object) -> None:
+        if (job := self._jobs.get(uid)) is None:
+            return
+        job.run = msgspec.structs.replace(job.run, **fields)
+        for changed in self._subscribers:
+            changed(uid)
+
+
+def _message(text: str, **fields: bool) -> str:
+    """A termination message of CDI's (pkg/common, TerminationMessage)."""
+    return msgspec.json.encode({**fields, "message": text}).decode()
+
+
+def _unable(message: str) -> str:
+    return message if message.startswith(("Unable", "Unknown")) else f"Unable to process data: {message}"
