@@ -28,7 +28,7 @@ from kubelet_bridge.devcluster.devhost.qemu import localimages
 from kubelet_bridge.devcluster.devhost.qemu.runtime import QemuRuntime
 from kubelet_bridge.devcluster.devhost.runtime import Guest, GuestRuntime, Host
 from kubelet_bridge.devcluster.devhost.scripted import ScriptedRuntime, Timings
-from kubelet_bridge.devcluster.devhost.storage.claimed import ClaimedImages
+from kubelet_bridge.devcluster.devhost.storage.claimed import ClaimedImage, ClaimedImages
 from kubelet_bridge.devcluster.devhost.storage.provisioner import Provisioner
 from kubelet_bridge.devcluster.devhost.storage.volumefiles import VolumeFiles
 from kubelet_bridge.devcluster.devhost.vmiclient import VmiClient
@@ -110,7 +110,8 @@ class DevHost:
         )  # fmt: skip
         files = VolumeFiles(layout.volumes)
         self._storage = Provisioner(client, config.node, files, self._faults, now)
-        self._worker = Worker(ClaimedImages(client, files), self._faults, self._metrics_tls, now)
+        self._images = ClaimedImages(client, files)
+        self._worker = Worker(self._images, self._faults, self._metrics_tls, now)
         pool = AddressPool(share(state.pod_cidr, host_index(config.node)))
         self._kubelet = Kubelet(
             client, config.node, self._addresses, pool, self._domains, self._faults, pull_seconds=config.pull_seconds,
@@ -136,6 +137,10 @@ class DevHost:
         raw = await self._client.get(CONFIGMAPS, namespace, name, headers=node_headers(self._config.node))
         found = msgspec.json.decode(raw, type=ConfigMap)
         return {key: text.encode() for key, text in found.data.items()} | found.binary_data
+
+    async def claimed_image(self, namespace: str, claim: str) -> ClaimedImage | None:
+        """The file behind a claim, in the same way."""
+        return await self._images.find(namespace, claim)
 
     async def run(self, stop: asyncio.Event) -> None:
         """Register the Node and serve it until ``stop``. Guests and launchers then stay: a restart finds them."""

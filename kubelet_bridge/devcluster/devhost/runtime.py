@@ -10,6 +10,8 @@ from typing import Protocol
 
 import msgspec
 
+from kubelet_bridge.devcluster.devhost.storage.claimed import ClaimedImage
+
 
 class Exit(StrEnum):
     """Why a guest runs no more, in libvirt's words (``virDomainShutoffReason``)."""
@@ -189,6 +191,15 @@ class Host(Protocol):
         """The data of a ConfigMap that a volume of the guest names.
 
         Raises:
+            ApiError: it is not there, or there is no answer.
+        """
+
+    async def claimed_image(self, namespace: str, claim: str) -> ClaimedImage | None:
+        """The disk image of a claim that a volume of the guest names; None when its storage is none of the dev hosts'.
+
+        Raises:
+            Transient: the claim is not bound (yet).
+            Terminal: the volume has lost its files.
             ApiError: it is not there, or there is no answer.
         """
 

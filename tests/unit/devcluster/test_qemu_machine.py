@@ -11,6 +11,7 @@ import pytest
 from kubelet_bridge.devcluster.devhost.qemu import cloudinit, disks, iso, machine, network, programs, storage, vmispec
 from kubelet_bridge.devcluster.devhost.qemu.machine import Surroundings
 from kubelet_bridge.devcluster.devhost.qemu.vmispec import Port
+from kubelet_bridge.devcluster.devhost.storage.claimed import ClaimedImage
 from kubelet_bridge.errors import Terminal, Transient
 
 ADDRESS = "10.200.0.20"
@@ -194,7 +195,12 @@ def test_disks_are_made_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
     def make() -> storage.Made:
         drives = disks.drives(decoded)
         return storage.make(
-            decoded, drives, "h", lambda _secret, name: secrets(name), tmp_path / "guest", tmp_path / "claims"
+            decoded,
+            drives,
+            "h",
+            lambda _secret, name: secrets(name),
+            tmp_path / "guest",
+            storage.Claims(tmp_path / "claims"),
         )
 
     made = make()
@@ -205,3 +211,25 @@ def test_disks_are_made_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
     with pytest.raises(Transient) as caught:
         make()
     assert caught.value.reason == "ErrImagePull"
+
+
+@pytest.mark.parametrize("block", [False, True])
+def test_the_disk_of_a_claim_is_its_volume(tmp_path: Path, block: bool) -> None:
+    size = 8 << 20
+    image = ClaimedImage(tmp_path / "volume", block, size, "data")
+    image.path.write_bytes(b"data" + bytes(size - 4 if block else 0))
+    source = disks.Claimed("shop", "data", size, overhead=0.06)
+    assert storage.claimed_disk(source, image) == image.path
+    assert image.path.read_bytes()[:4] == b"data"
+    assert image.path.stat().st_size == (size if block else 7 << 20)
+
+
+def test_a_hot_plugged_disk_is_not_there_from_the_start() -> None:
+    volumes = [
+        {"name": "root", "emptyDisk": {"capacity": "1Mi"}},
+        {"name": "more", "persistentVolumeClaim": {"claimName": "data", "hotpluggable": True}},
+    ]  # fmt: skip
+    document = msgspec.json.decode(vmi(volumes))
+    document["status"] = {"volumeStatus": [{"name": "more", "hotplugVolume": {"attachPodName": "hp-volume-1"}}]}
+    decoded = vmispec.decode(msgspec.json.encode(document))
+    assert [drive.name for drive in disks.drives(decoded)] == ["root"]

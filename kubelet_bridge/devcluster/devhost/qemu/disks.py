@@ -1,5 +1,6 @@
 """The disks of a machine, read from the VirtualMachineInstance. Pure: ``storage`` makes the files."""
 
+from collections.abc import Mapping
 from enum import StrEnum
 
 import msgspec
@@ -30,11 +31,17 @@ class Empty(msgspec.Struct, frozen=True, tag=True):
 
 
 class Claimed(msgspec.Struct, frozen=True, tag=True):
-    """The disk of a claim, which stays; ``size`` in bytes when it has to be made."""
+    """The disk of a claim, which stays.
+
+    Attributes:
+        size: in bytes, of the claim.
+        overhead: part of a filesystem volume that is not for the disk.
+    """
 
     namespace: str
     claim: str
     size: int
+    overhead: float = 0.0
 
 
 class Seed(msgspec.Struct, frozen=True, tag=True):
@@ -75,26 +82,27 @@ class Drive(msgspec.Struct, frozen=True):
 
 
 def drives(vmi: Vmi) -> list[Drive]:
-    """The machine's disks, in the order of the VirtualMachineInstance.
+    """The disks that the machine starts with, in the order of the VirtualMachineInstance.
 
-    Without any ``bootOrder`` the first one is booted.
+    Without any ``bootOrder`` the first one is booted. Those that are plugged in later are not among them.
 
     Raises:
         Terminal: a disk that this mode cannot make; the message names it.
     """
     volumes = {volume.name: volume for volume in vmi.spec.volumes}
-    disks = vmi.spec.domain.devices.disks
+    later = {status.name for status in vmi.status.volume_status if status.hotplug_volume is not None}
+    disks = [disk for disk in vmi.spec.domain.devices.disks if disk.name not in later]
     ordered = any(disk.boot_order for disk in disks)
-    found = []
-    for index, disk in enumerate(disks):
-        if disk.name not in volumes:
-            raise Terminal(f"disk {disk.name}: there is no volume of that name", reason="UnknownVolume")
-        kind, bus = _bus(disk)
-        boot = disk.boot_order or (0 if ordered or index else 1)
-        source = _source(vmi, volumes[disk.name])
-        readonly = kind is Kind.CDROM or bool(_seen_as(disk).readonly)
-        found.append(Drive(disk.name, kind, bus, source, disk.serial, boot, readonly))
-    return found
+    boots = [disk.boot_order or (0 if ordered or index else 1) for index, disk in enumerate(disks)]
+    return [_drive(vmi, volumes, disk, boot) for disk, boot in zip(disks, boots, strict=True)]
+
+
+def _drive(vmi: Vmi, volumes: Mapping[str, Volume], disk: Disk, boot: int = 0) -> Drive:
+    if disk.name not in volumes:
+        raise Terminal(f"disk {disk.name}: there is no volume of that name", reason="UnknownVolume")
+    kind, bus = _bus(disk)
+    readonly = kind is Kind.CDROM or bool(_seen_as(disk).readonly)
+    return Drive(disk.name, kind, bus, _source(vmi, volumes[disk.name]), disk.serial, boot, readonly)
 
 
 def references(drive: Drive) -> list[tuple[bool, str]]:
@@ -137,15 +145,18 @@ def _source(vmi: Vmi, volume: Volume) -> Source:
     claim = volume.persistent_volume_claim.claim_name if volume.persistent_volume_claim else ""
     claim = claim or (volume.data_volume.name if volume.data_volume else "")
     if claim:
-        return Claimed(vmi.metadata.namespace, claim, _claim_size(vmi, volume.name))
+        return Claimed(vmi.metadata.namespace, claim, *_claim_size(vmi, volume.name))
     raise Terminal(f"volume {volume.name}: this mode has no disks of its kind", reason="UnsupportedVolume")
 
 
-def _claim_size(vmi: Vmi, volume: str) -> int:
-    """virt-controller writes it down before it hands the VirtualMachineInstance to a host."""
+def _claim_size(vmi: Vmi, volume: str) -> tuple[int, float]:
+    """Bytes, and the filesystem's overhead.
+
+    virt-controller writes both down before it hands the VirtualMachineInstance to a host.
+    """
     status = next((status for status in vmi.status.volume_status if status.name == volume), None)
     info = status.persistent_volume_claim_info if status else None
     size = (info.capacity.get("storage") or info.requests.get("storage")) if info else None
     if not size:
         raise Terminal(f"volume {volume}: the size of its claim is not known", reason="UnknownClaim")
-    return Quantity.parse(size).ceil()
+    return Quantity.parse(size).ceil(), float((info.filesystem_overhead if info else "") or 0)

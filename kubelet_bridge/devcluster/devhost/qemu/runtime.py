@@ -11,6 +11,7 @@ from kubelet_bridge.devcluster.devhost.qemu import PROGRAM, accelerator, disks, 
 from kubelet_bridge.devcluster.devhost.qemu.guest import QemuGuest
 from kubelet_bridge.devcluster.devhost.qemu.instance import Instance
 from kubelet_bridge.devcluster.devhost.runtime import Guest, GuestSpec, GuestState, Host
+from kubelet_bridge.devcluster.devhost.storage.claimed import ClaimedImage
 from kubelet_bridge.devcluster.layout import Layout
 from kubelet_bridge.errors import BridgeError, Terminal, Transient
 
@@ -93,7 +94,7 @@ class QemuRuntime:
         vmi = vmispec.decode(raw)
         drives = disks.drives(vmi)
         objects = await self._objects(vmi, drives)
-        claims = self._layout.directory / "claims"
+        claims = storage.Claims(self._layout.directory / "claims", await self._images(drives))
         made = await asyncio.to_thread(
             storage.make, vmi, drives, spec.hostname, lambda secret, name: objects[secret, name], one.disks, claims
         )
@@ -124,6 +125,16 @@ class QemuRuntime:
         if (before.cpu, before.memory) != (wanted.cpu, wanted.memory):
             raise Terminal("mode qemu cannot give a running guest another size", reason="CannotResize")
         return raw
+
+    async def _images(self, drives: list[disks.Drive]) -> Mapping[str, ClaimedImage]:
+        """The images of the claims whose storage is the dev hosts' own."""
+        found = dict[str, ClaimedImage]()
+        for source in (drive.source for drive in drives):
+            if isinstance(source, disks.Claimed):
+                image = await self._host.claimed_image(source.namespace, source.claim)
+                if image is not None:
+                    found[source.claim] = image
+        return found
 
     async def _objects(
         self, vmi: vmispec.Vmi, drives: list[disks.Drive]

@@ -1,5 +1,6 @@
 """Makes the files behind a machine's disks, in the cluster's directory. Everything here blocks: call it in a thread."""
 
+import os
 import shutil
 import subprocess
 from collections.abc import Callable, Mapping
@@ -7,9 +8,11 @@ from pathlib import Path
 
 import msgspec
 
+from kubelet_bridge.devcluster.devhost.cdi import diskimages
 from kubelet_bridge.devcluster.devhost.qemu import cloudinit, iso, localimages
 from kubelet_bridge.devcluster.devhost.qemu.disks import Claimed, Drive, Empty, Files, Image, Seed
 from kubelet_bridge.devcluster.devhost.qemu.vmispec import Vmi
+from kubelet_bridge.devcluster.devhost.storage.claimed import ClaimedImage
 from kubelet_bridge.errors import Terminal, Transient
 
 Objects = Callable[[bool, str], Mapping[str, bytes]]
@@ -27,8 +30,15 @@ class Made(msgspec.Struct, frozen=True):
     formats: Mapping[str, str]
 
 
-def make(vmi: Vmi, drives: list[Drive], hostname: str, objects: Objects, directory: Path, claims: Path) -> Made:
-    """Make what is not there yet: disks of the guest in ``directory``, those of claims in ``claims``.
+class Claims(msgspec.Struct, frozen=True):
+    """The disks of claims: ``images`` of those whose storage is the dev hosts', a file in ``directory`` for others."""
+
+    directory: Path
+    images: Mapping[str, ClaimedImage] = {}
+
+
+def make(vmi: Vmi, drives: list[Drive], hostname: str, objects: Objects, directory: Path, claims: Claims) -> Made:
+    """Make what is not there yet, those of the guest alone in ``directory``.
 
     Raises:
         Transient: an image is not on this machine (yet).
@@ -51,7 +61,7 @@ def firmware(directory: Path) -> tuple[Path, Path] | None:
 
 
 class _Maker:
-    def __init__(self, vmi: Vmi, hostname: str, objects: Objects, directory: Path, claims: Path) -> None:
+    def __init__(self, vmi: Vmi, hostname: str, objects: Objects, directory: Path, claims: Claims) -> None:
         self._vmi = vmi
         self._hostname = hostname
         self._objects = objects
@@ -65,11 +75,16 @@ class _Maker:
                 return self._overlay(path, reference), _QCOW2
             case Empty(size):
                 return _blank(path, size), _QCOW2
-            case Claimed(namespace, claim, size):
-                self._claims.mkdir(mode=0o700, parents=True, exist_ok=True)
-                return _blank(self._claims / f"{namespace}_{claim}.{_QCOW2}", size), _QCOW2
+            case Claimed() as source:
+                return self._claimed(source)
             case Seed() | Files() as source:
                 return self._iso(drive.name, source), _RAW
+
+    def _claimed(self, source: Claimed) -> tuple[Path, str]:
+        if (image := self._claims.images.get(source.claim)) is not None:
+            return claimed_disk(source, image), _RAW
+        self._claims.directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+        return _blank(self._claims.directory / f"{source.namespace}_{source.claim}.{_QCOW2}", source.size), _QCOW2
 
     def _overlay(self, path: Path, reference: str) -> Path:
         image = localimages.find(reference)
@@ -96,6 +111,16 @@ class _Maker:
                 make = cloudinit.config_drive if drive else cloudinit.no_cloud
                 files = make(self._vmi, documents, self._hostname, lambda name: self._objects(True, name))
                 return cloudinit.CONFIG_DRIVE_LABEL if drive else cloudinit.NO_CLOUD_LABEL, files
+
+
+def claimed_disk(source: Claimed, image: ClaimedImage) -> Path:
+    """The raw disk of a claim. virt-handler makes the image of an empty filesystem volume, and lets it grow with it."""
+    if not image.block:
+        size = diskimages.usable(min(image.capacity, source.size), source.overhead)
+        with image.path.open("ab") as file:
+            if os.fstat(file.fileno()).st_size < size:
+                file.truncate(size)
+    return image.path
 
 
 def _blank(path: Path, size: int) -> Path:

@@ -194,13 +194,23 @@ class ClaimInfo(_Camel, frozen=True):
 
     capacity: dict[str, str] = {}
     requests: dict[str, str] = {}
+    filesystem_overhead: str = ""
+
+
+class HotplugVolume(_Camel, frozen=True):
+    """The attachment Pod that brings a volume to the host of a running guest."""
+
+    attach_pod_name: str = ""
+    attach_pod_uid: str = msgspec.field(default="", name="attachPodUID")
 
 
 class VolumeStatus(_Camel, frozen=True):
-    """``status.volumeStatus``."""
+    """``status.volumeStatus``. A volume with a ``hotplug_volume`` comes after the machine was started, or has to."""
 
     name: str
     persistent_volume_claim_info: ClaimInfo | None = None
+    hotplug_volume: HotplugVolume | None = None
+    phase: str = ""
 
 
 class Transition(_Camel, frozen=True):
