@@ -5,9 +5,10 @@ Level-based, one key at a time. Follows pkg/virt-handler/vm.go in KubeVirt (exec
 
 import asyncio
 
+import msgspec
 import structlog
 
-from kubelet_bridge.devcluster.devhost import vmistatus
+from kubelet_bridge.devcluster.devhost import hotplug, vmistatus
 from kubelet_bridge.devcluster.devhost.domains import Domain, Key
 from kubelet_bridge.devcluster.devhost.faultbook import FaultBook
 from kubelet_bridge.devcluster.devhost.faults import Fault
@@ -25,6 +26,7 @@ from kubelet_bridge.model.kubevirt import VmiPhase
 log = structlog.get_logger(__name__)
 
 _WORKERS = 8
+_PLUG_AGAIN_SECONDS = 3.0
 _EVENTS = {
     VmiPhase.RUNNING: ("Started", "VirtualMachineInstance started."),
     VmiPhase.SUCCEEDED: ("Stopped", "The VirtualMachineInstance was shut down."),
@@ -148,9 +150,16 @@ class Handler:
         return None
 
     async def _report(self, vmi: Document, domain: Domain) -> None:
+        await self._plug(vmi, domain)
         state = domain.guest.state
         info = await domain.guest.info() if self._agent and state.running and state.booted else None
-        view = GuestView(state, domain.guest.spec.address, info, graceful=domain.stop is None or domain.stop.graceful)
+        view = GuestView(
+            state,
+            domain.guest.spec.address,
+            info,
+            graceful=domain.stop is None or domain.stop.graceful,
+            plugged=domain.guest.plugged,
+        )
         after = vmistatus.reported(vmi, view, self._clock())
         if after != vmi:
             await self._vmis.put(after)
@@ -159,6 +168,22 @@ class Handler:
             self._domains.forget(domain)
         if phase.value != vmi["status"].get("phase") and phase in _EVENTS:
             await self._vmis.event(vmi, *_EVENTS[phase], warning=phase is VmiPhase.FAILED)
+
+    async def _plug(self, vmi: Document, domain: Domain) -> None:
+        """Have the guest's disks be those it is to have. One that cannot be plugged in keeps nothing else waiting."""
+        guest = domain.guest
+        if not guest.state.running or hotplug.wanted(vmi) == guest.plugged:
+            return
+        uid = vmi["metadata"]["uid"]
+        try:
+            await guest.plug(msgspec.json.encode(vmi))
+        except (Terminal, Transient) as error:
+            if self._refused.get(uid) != error.message:
+                self._refused[uid] = error.message
+                await self._vmis.event(vmi, "SyncFailed", f"server error. {error.message}", warning=True)
+            self._queue.add(domain.key, delay=_PLUG_AGAIN_SECONDS)
+        else:
+            self._refused.pop(uid, None)
 
     async def _misbehave(self, key: Key, vmi: Document, domain: Domain) -> None:
         """Do to a guest what the faults say, or come back when it is time."""

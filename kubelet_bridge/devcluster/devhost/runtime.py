@@ -170,6 +170,18 @@ class Guest(Protocol):
     async def info(self) -> GuestInfo:
         """What its agent says."""
 
+    @property
+    def plugged(self) -> frozenset[str]:
+        """The disks that were plugged in since it was powered on, by name."""
+
+    async def plug(self, vmi: bytes) -> None:
+        """Plug in the disks that the VirtualMachineInstance, as it is now, says are here; unplug what it has no more.
+
+        Raises:
+            Transient: try again.
+            Terminal: this mode, or the disk's bus, cannot do that.
+        """
+
     async def usage(self) -> GuestUsage | None:
         """What it costs; None when nobody measures that."""
 

@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 
 import msgspec
 
-from kubelet_bridge.devcluster.devhost import handover
+from kubelet_bridge.devcluster.devhost import handover, hotplug
 from kubelet_bridge.devcluster.devhost.rfb import screen
 from kubelet_bridge.devcluster.devhost.runtime import (
     ByteStream,
@@ -47,6 +47,7 @@ class ScriptedGuest(StatefulGuest):
 
     def __init__(self, spec: GuestSpec, timings: Timings, host: Host) -> None:
         super().__init__(spec, lambda: host.changed(self))
+        self._plugged: frozenset[str] = frozenset()
         self._timings = timings
         self._timer: asyncio.TimerHandle | None = None
         self._thaw: asyncio.TimerHandle | None = None
@@ -72,6 +73,15 @@ class ScriptedGuest(StatefulGuest):
     async def await_arrival(self, address: str, secret: str) -> None:
         """Listen for the guest that another host sends."""
         self._incoming = await handover.listen(address, secret, self._arrive)
+
+    @property
+    def plugged(self) -> frozenset[str]:
+        """As it was told."""
+        return self._plugged
+
+    async def plug(self, vmi: bytes) -> None:
+        """Believe that they are there."""
+        self._plugged = hotplug.wanted(msgspec.json.decode(vmi))
 
     async def shutdown(self) -> None:
         """Press the power button. Before it runs at all there is nobody to hear it."""

@@ -2,7 +2,11 @@
 
 from collections.abc import Callable
 
+import msgspec
+
+from kubelet_bridge.devcluster.devhost import hotplug
 from kubelet_bridge.devcluster.devhost.runtime import GuestSpec, GuestState, GuestUsage
+from kubelet_bridge.errors import Terminal
 
 
 class StatefulGuest:
@@ -22,6 +26,16 @@ class StatefulGuest:
     def state(self) -> GuestState:
         """As of now."""
         return self._state
+
+    @property
+    def plugged(self) -> frozenset[str]:
+        """Nothing."""
+        return frozenset()
+
+    async def plug(self, vmi: bytes) -> None:
+        """Raises ``Terminal`` when there is something to plug in."""
+        if hotplug.wanted(msgspec.json.decode(vmi)):
+            raise Terminal("guests of this mode have no disks that could be plugged in", reason="CannotPlug")
 
     async def usage(self) -> GuestUsage | None:
         """Nobody measures it."""

@@ -10,6 +10,7 @@ from typing import Any
 
 import msgspec
 
+from kubelet_bridge.devcluster.devhost import hotplug
 from kubelet_bridge.devcluster.devhost.runtime import Exit, GuestInfo, GuestState
 from kubelet_bridge.model.kubevirt import VmiPhase
 
@@ -27,12 +28,14 @@ class GuestView(msgspec.Struct, frozen=True):
         address: of the launcher Pod.
         info: what the guest agent says; None when there is none (yet).
         graceful: whether it was given time to stop before it was switched off.
+        plugged: the disks that were plugged in since it started, by name.
     """
 
     state: GuestState
     address: str
     info: GuestInfo | None = None
     graceful: bool = True
+    plugged: frozenset[str] = frozenset()
 
 
 def timestamp(moment: datetime) -> str:
@@ -99,7 +102,7 @@ def without_condition(conditions: list[Document], *types: str) -> list[Document]
 def _running(vmi: Document, guest: GuestView) -> Document:
     status: Document = vmi["status"] | {
         "interfaces": _interfaces(vmi, guest),
-        "volumeStatus": _volumes(vmi),
+        "volumeStatus": _volumes(vmi, guest.plugged),
         "machine": {"type": (vmi["spec"]["domain"].get("machine") or {}).get("type", "q35")},
         # Without it the migration controller refuses to make a target Pod; "none": this host has no SELinux.
         "selinuxContext": "none",
@@ -146,7 +149,7 @@ def _mac(uid: str, index: int) -> str:
     return ":".join(["02", *(digits[at : at + 2] for at in range(0, 10, 2))])
 
 
-def _volumes(vmi: Document) -> list[Document]:
+def _volumes(vmi: Document, plugged: frozenset[str]) -> list[Document]:
     """``volumeStatus`` with the device each disk got: virtio disks are vda and on, all others sda and on."""
     targets, counts = dict[str, str](), {"vd": 0, "sd": 0}
     for disk in vmi["spec"]["domain"]["devices"].get("disks", []):
@@ -154,10 +157,15 @@ def _volumes(vmi: Document) -> list[Document]:
         prefix = "vd" if bus == "virtio" else "sd"
         targets[disk["name"]] = f"{prefix}{chr(ord('a') + counts[prefix])}"
         counts[prefix] += 1
-    return [
-        volume | ({"target": targets[volume["name"]]} if volume["name"] in targets else {})
-        for volume in sorted(vmi["status"].get("volumeStatus", []), key=lambda volume: str(volume["name"]))
-    ]
+    asked = {volume["name"] for volume in vmi["spec"].get("volumes", [])}
+
+    def entry(volume: Document) -> Document:
+        name = volume["name"]
+        if volume.get("hotplugVolume") is not None:
+            return hotplug.reported(volume, targets.get(name, ""), asked=name in asked, plugged=name in plugged)
+        return volume | ({"target": targets[name]} if name in targets else {})
+
+    return [entry(volume) for volume in sorted(vmi["status"].get("volumeStatus", []), key=lambda one: str(one["name"]))]
 
 
 def _conditions(vmi: Document, guest: GuestView, now: datetime) -> list[Document]:

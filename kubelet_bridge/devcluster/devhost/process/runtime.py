@@ -36,6 +36,7 @@ class ProcessRuntime:
 
     async def start(self, spec: GuestSpec) -> Guest:
         """Make its disk and switch it on."""
+        _check_disks(spec)
         agent = await asyncio.to_thread(self._agent)
         places = self._places(spec.uid)
         await asyncio.to_thread(places.prepare, await self._seed(spec), agent.path)
@@ -91,3 +92,12 @@ class ProcessRuntime:
                 if (process := places.remembered()) is not None:
                     stop(process, grace=0.0)
                 places.remove()
+
+
+def _check_disks(spec: GuestSpec) -> None:
+    """Raises ``Terminal`` when the guest has the volume of a claim: a process has no disks to find it on."""
+    for volume in vmispec.decode(spec.vmi).spec.volumes:
+        if volume.persistent_volume_claim is not None or volume.data_volume is not None:
+            raise Terminal(
+                f"volume {volume.name}: guests of mode process have no disks; use mode qemu", reason="NoDisks"
+            )

@@ -97,6 +97,21 @@ def drives(vmi: Vmi) -> list[Drive]:
     return [_drive(vmi, volumes, disk, boot) for disk, boot in zip(disks, boots, strict=True)]
 
 
+def drive(vmi: Vmi, name: str) -> Drive:
+    """The one disk called ``name``, to be plugged in: nothing boots from it.
+
+    Raises:
+        Terminal: it cannot be plugged in; the message says why.
+    """
+    disk = next((disk for disk in vmi.spec.domain.devices.disks if disk.name == name), None)
+    if disk is None:
+        raise Terminal(f"volume {name}: there is no disk of that name", reason="UnknownVolume")
+    found = _drive(vmi, {volume.name: volume for volume in vmi.spec.volumes}, disk)
+    if found.bus not in ("scsi", "virtio"):
+        raise Terminal(f"disk {name}: bus {found.bus} has no hot-plug, scsi and virtio have", reason="CannotPlug")
+    return found
+
+
 def _drive(vmi: Vmi, volumes: Mapping[str, Volume], disk: Disk, boot: int = 0) -> Drive:
     if disk.name not in volumes:
         raise Terminal(f"disk {disk.name}: there is no volume of that name", reason="UnknownVolume")

@@ -9,9 +9,10 @@ from typing import Any
 import msgspec
 import structlog
 
-from kubelet_bridge.devcluster.devhost.qemu import qmp, states
+from kubelet_bridge.devcluster.devhost.qemu import disks, qmp, states, vmispec
 from kubelet_bridge.devcluster.devhost.qemu.agent import Agent
 from kubelet_bridge.devcluster.devhost.qemu.instance import Instance
+from kubelet_bridge.devcluster.devhost.qemu.plugger import Plugger
 from kubelet_bridge.devcluster.devhost.qemu.serial import SerialLine, SocketStream
 from kubelet_bridge.devcluster.devhost.runtime import ByteStream, Exit, GuestInfo, GuestSpec, GuestState, Host
 from kubelet_bridge.devcluster.devhost.stateful import StatefulGuest
@@ -44,6 +45,7 @@ class QemuGuest(StatefulGuest):
         self._leaving = False
         self._wake = asyncio.Event()
         self._ports: dict[str, int] = {}
+        self._plugger = Plugger(self._execute, host)
 
     @property
     def migration_ports(self) -> Mapping[str, int]:
@@ -87,6 +89,8 @@ class QemuGuest(StatefulGuest):
         for device in await self._execute("query-chardev"):
             if device["label"] == "agent":
                 self._agent_open = bool(device["frontend-open"])
+        cold = disks.drives(vmispec.decode(self._spec.vmi))
+        await self._plugger.rediscover(frozenset(drive.name for drive in cold))
         self._state = states.found(status, self._started_at or datetime.now(UTC))
         if self._agent_open and self._state.running and not self._state.paused:
             await self._ask_agent()
@@ -162,8 +166,23 @@ class QemuGuest(StatefulGuest):
             self._thaw = None
             self._set(msgspec.structs.replace(self._state, frozen=False))
 
+    @property
+    def plugged(self) -> frozenset[str]:
+        """The disks that came later."""
+        return self._plugger.names
+
+    async def plug(self, vmi: bytes) -> None:
+        """Unplug first, then plug in, one disk after the other."""
+        await self._plugger.follow(vmi)
+
     async def migrate(self, _address: str, _ports: Mapping[str, int], secret: str) -> None:
-        """Send memory and devices; the disks are the same files for both ends."""
+        """Send memory and devices; the disks are the same files for both ends.
+
+        Raises:
+            Transient: it could not be sent; with disks that came later it never can be.
+        """
+        if self._plugger.names:
+            raise Transient("mode qemu cannot move a guest with disks that were plugged in", reason="CannotMigrate")
         self._sending = True
         try:
             await self._execute("migrate", {"uri": f"unix:{self._instance.incoming(secret)}"})
@@ -241,6 +260,8 @@ class QemuGuest(StatefulGuest):
 
     def _event(self, name: str, data: dict[str, Any]) -> None:
         """QEMU says that something has happened."""
+        if name == "DEVICE_DELETED":
+            self._plugger.device_deleted(str(data.get("device", "")))
         if name == "VSERPORT_CHANGE":
             self._agent_open = bool(data.get("open"))
             self._wake.set()

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import msgspec
 
-from kubelet_bridge.devcluster.devhost.qemu import network
+from kubelet_bridge.devcluster.devhost.qemu import network, plugging
 from kubelet_bridge.devcluster.devhost.qemu.disks import Claimed, Drive, Kind
 from kubelet_bridge.devcluster.devhost.qemu.vmispec import Domain, Vmi, wants_uefi
 from kubelet_bridge.errors import Terminal
@@ -98,8 +98,9 @@ def _firmware(vmi: Vmi, around: Surroundings) -> list[str]:
 
 def _disks(drives: list[Drive], around: Surroundings) -> list[str]:
     found: list[str] = []
-    if any(drive.bus == "scsi" for drive in drives):
-        found += ["-device", "virtio-scsi-pci,id=scsi0"]
+    found += ["-device", "virtio-scsi-pci,id=scsi0"]  # also for what is plugged in later
+    for number, port in enumerate(plugging.PORTS):
+        found += ["-device", f"pcie-root-port,id={port},chassis={number + 1}"]
     if any(drive.bus == "usb" for drive in drives):
         found += ["-device", "qemu-xhci,id=usb0"]
     used: Counter[str] = Counter()
