@@ -1,8 +1,11 @@
 """Small files, off the event loop: read whole, and written so that a crash leaves the old or the new one."""
 
 import asyncio
+import contextlib
 import os
+from collections.abc import AsyncIterator
 from pathlib import Path
+from typing import BinaryIO, Literal
 
 
 async def read(path: Path) -> bytes:
@@ -20,9 +23,33 @@ async def remove(path: Path) -> None:
     await asyncio.to_thread(path.unlink, missing_ok=True)
 
 
+@contextlib.asynccontextmanager
+async def opened(path: Path, mode: Literal["rb", "wb"]) -> AsyncIterator[BinaryIO]:
+    """``path``, opened off the loop and closed in the end, also when the caller was cancelled while it was opened.
+
+    Raises:
+        OSError: it cannot be opened.
+    """
+    opening = asyncio.get_running_loop().run_in_executor(None, lambda: path.open(mode))
+    try:
+        file = await asyncio.shield(opening)
+    except asyncio.CancelledError:
+        opening.add_done_callback(_close)
+        raise
+    try:
+        yield file
+    finally:
+        await asyncio.to_thread(file.close)
+
+
 async def fingerprint(*paths: Path) -> tuple[tuple[int, int, int], ...] | None:
     """What changes when a file is replaced or rewritten, behind links too; None when one is missing."""
     return await asyncio.to_thread(_fingerprint, paths)
+
+
+def _close(opening: "asyncio.Future[BinaryIO]") -> None:
+    if not opening.cancelled() and opening.exception() is None:
+        opening.result().close()
 
 
 def _fingerprint(paths: tuple[Path, ...]) -> tuple[tuple[int, int, int], ...] | None:

@@ -13,6 +13,7 @@ from kubelet_bridge.aio.parts import Part, run_parts
 from kubelet_bridge.aio.workqueue import WorkQueue
 from kubelet_bridge.devcluster.devhost import faultapi
 from kubelet_bridge.devcluster.devhost.addresses import AddressPool, HostAddresses, first_address, host_index, share
+from kubelet_bridge.devcluster.devhost.cdi.lookups import Lookups
 from kubelet_bridge.devcluster.devhost.cdi.worker import Worker
 from kubelet_bridge.devcluster.devhost.domains import Domains, Key
 from kubelet_bridge.devcluster.devhost.endpoints import Endpoints, server_tls
@@ -111,7 +112,7 @@ class DevHost:
         files = VolumeFiles(layout.volumes)
         self._storage = Provisioner(client, config.node, files, self._faults, now)
         self._images = ClaimedImages(client, files)
-        self._worker = Worker(self._images, self._faults, self._metrics_tls, now)
+        self._worker = Worker(self._images, Lookups(client, config.node), self._faults, self._metrics_tls, now)
         pool = AddressPool(share(state.pod_cidr, host_index(config.node)))
         self._kubelet = Kubelet(
             client, config.node, self._addresses, pool, self._domains, self._faults, pull_seconds=config.pull_seconds,

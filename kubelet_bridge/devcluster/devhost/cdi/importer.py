@@ -9,6 +9,7 @@ from pathlib import Path
 
 import aiohttp
 
+from kubelet_bridge.aio import files
 from kubelet_bridge.devcluster.devhost.cdi import diskimages
 from kubelet_bridge.devcluster.devhost.cdi.work import Import
 from kubelet_bridge.devcluster.devhost.qemu import localimages
@@ -43,15 +44,15 @@ async def run(work: Import, image: ClaimedImage, progress: Progress) -> None:
     directory = Path(await asyncio.to_thread(tempfile.mkdtemp, prefix=".import-", dir=image.path.parent))
     try:
         fetched = await _fetch(work, directory / "source", progress)
-        await _to_the_end(lambda: _fill(fetched, work, image, directory))
+        await to_the_end(lambda: fill(fetched, work.size, work.overhead, image, directory))
     finally:
         await asyncio.to_thread(shutil.rmtree, directory, ignore_errors=True)
     progress(100.0)
 
 
-async def _to_the_end(fill: Callable[[], None]) -> None:
-    """Run ``fill`` in a thread; when cancelled, only after it: the next run must not write beside it."""
-    job = asyncio.get_running_loop().run_in_executor(None, fill)
+async def to_the_end(write: Callable[[], None]) -> None:
+    """Run ``write`` in a thread; when cancelled, only after it: the next run must not write beside it."""
+    job = asyncio.get_running_loop().run_in_executor(None, write)
     try:
         await asyncio.shield(job)
     except asyncio.CancelledError:
@@ -84,7 +85,7 @@ async def _download(work: Import, target: Path, progress: Progress) -> None:
                     reason="HttpStatus",
                 )
             total, received = response.content_length or 0, 0
-            with await asyncio.to_thread(target.open, "wb") as file:
+            async with files.opened(target, "wb") as file:
                 async for block in response.content.iter_chunked(_BLOCK):
                     await asyncio.to_thread(file.write, block)
                     checksum.update(block)
@@ -96,17 +97,26 @@ async def _download(work: Import, target: Path, progress: Progress) -> None:
     checksum.check()
 
 
-def _fill(source: Path, work: Import, image: ClaimedImage, directory: Path) -> None:
-    """Blocks. A filesystem volume gets its image whole, by renaming; a Block volume cannot."""
-    unpacked = diskimages.unpack(source) if source.parent == directory else source
-    found = diskimages.probe(unpacked)
-    room = image.capacity if image.block else diskimages.usable(image.capacity, work.overhead)
+def fill(
+    source: Path, size: int, overhead: float, image: ClaimedImage, directory: Path, *, raw: bool = False
+) -> None:  # fmt: skip
+    """Put the image file ``source`` into a volume, as a disk of ``size`` bytes where there is room. Blocks.
+
+    ``directory`` is on the volume, for drafts: a filesystem volume gets its image whole, by renaming. A Block volume
+    cannot. What is ``raw`` is a disk that a guest has written: whatever its first bytes look like, they are not read.
+
+    Raises:
+        Terminal: it is no disk that fits.
+    """
+    unpacked = diskimages.unpack(source) if source.parent == directory and not raw else source
+    found = diskimages.Format("raw", source.stat().st_size) if raw else diskimages.probe(unpacked)
+    room = image.capacity if image.block else diskimages.usable(image.capacity, overhead)
     diskimages.check_fits(found, room)
     if image.block:
         diskimages.place(unpacked, found, image.path)
         return
     draft = directory / "disk"
-    diskimages.blank(draft, max(found.size, min(work.size, room)))
+    diskimages.blank(draft, max(found.size, min(size, room)))
     diskimages.place(unpacked, found, draft)
     draft.chmod(0o660)
     draft.replace(image.path)

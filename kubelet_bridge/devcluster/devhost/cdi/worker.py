@@ -8,9 +8,10 @@ from datetime import datetime
 import msgspec
 import structlog
 
-from kubelet_bridge.devcluster.devhost.cdi import importer, progress, work
+from kubelet_bridge.devcluster.devhost.cdi import cloning, credentials, importer, progress, uploading, work
+from kubelet_bridge.devcluster.devhost.cdi.lookups import Lookups
 from kubelet_bridge.devcluster.devhost.cdi.run import Run, Step, backoff
-from kubelet_bridge.devcluster.devhost.cdi.work import Import
+from kubelet_bridge.devcluster.devhost.cdi.work import Clone, Import, Upload, Work
 from kubelet_bridge.devcluster.devhost.faultbook import FaultBook
 from kubelet_bridge.devcluster.devhost.storage.claimed import ClaimedImage, ClaimedImages
 from kubelet_bridge.errors import BridgeError, Terminal, Transient
@@ -33,10 +34,11 @@ class Worker:
     """The Pods of CDI's on this host that have begun. ``changed`` is told the uid of a Pod that got further."""
 
     def __init__(
-        self, images: ClaimedImages, faults: FaultBook, tls: Callable[[], ssl.SSLContext],
+        self, images: ClaimedImages, lookups: Lookups, faults: FaultBook, tls: Callable[[], ssl.SSLContext],
         clock: Callable[[], datetime],
     ) -> None:  # fmt: skip
         self._images = images
+        self._lookups = lookups
         self._faults = faults
         self._tls = tls
         self._clock = clock
@@ -101,14 +103,20 @@ class Worker:
         if task is None:
             raise Terminal("not a Pod of CDI's")
         image = await self._mounted(task)
-        uid = pod.metadata.uid
+        await self._misbehave(task, image)
+        match task:
+            case Import():
+                return await self._import(pod.metadata.uid, task, image, address, tls)
+            case Upload():
+                secret = await self._lookups.secret(task.namespace, task.secret)
+                context = await asyncio.to_thread(credentials.server, secret)
+                kind = await uploading.serve(task, image, address, context)
+                return _message(f"{kind} Complete", preallocationApplied=False)
+            case Clone():
+                return await self._clone(pod.metadata.uid, task, image, address, tls)
 
-        def render() -> str:
-            job = self._jobs.get(uid)
-            return progress.text(progress.IMPORT, task.owner, job.run.progress if job else 0.0)
-
-        async with progress.served(address, tls, render):
-            await self._misbehave(task, image)
+    async def _import(self, uid: str, task: Import, image: ClaimedImage, address: str, tls: ssl.SSLContext) -> str:
+        async with progress.served(address, tls, self._series(uid, progress.IMPORT, task.owner)):
             try:
                 await importer.run(task, image, lambda percent: self._got_to(uid, percent))
             except importer.ChecksumMismatch as error:  # the importer ends without an error: it is not to be restarted
@@ -117,7 +125,22 @@ class Worker:
                 raise Transient(_unable(error.message), reason=error.reason) from error
         return _message(importer.COMPLETE, scratchSpaceRequired=False, preallocationApplied=False)
 
-    async def _mounted(self, task: Import) -> ClaimedImage:
+    async def _clone(self, uid: str, task: Clone, image: ClaimedImage, address: str, tls: ssl.SSLContext) -> str:
+        secret = await self._lookups.secret(task.namespace, task.secret)
+        context = await asyncio.to_thread(credentials.client, secret, task.authority)
+        target = await self._lookups.server_address(*cloning.service(task.url))
+        async with progress.served(address, tls, self._series(uid, progress.CLONE, task.owner)):
+            await cloning.send(task, image, target, context, lambda percent: self._got_to(uid, percent))
+        return _message("Clone Complete")
+
+    def _series(self, uid: str, metric: str, owner: str) -> Callable[[], str]:
+        def render() -> str:
+            job = self._jobs.get(uid)
+            return progress.text(metric, owner, job.run.progress if job else 0.0)
+
+        return render
+
+    async def _mounted(self, task: Work) -> ClaimedImage:
         """What a kubelet waits for before it starts a container, without end."""
         said = ""
         while True:
@@ -133,7 +156,7 @@ class Worker:
                 raise Terminal(f"claim {task.claim} is on storage that no dev host has", reason="ForeignStorage")
             return found
 
-    async def _misbehave(self, task: Import, image: ClaimedImage) -> None:
+    async def _misbehave(self, task: Work, image: ClaimedImage) -> None:
         """What the faults set for the claim say."""
         effects = self._faults.effects(task.namespace, image.for_claim, ())
         if (fault := effects.import_error) is not None:
