@@ -2,8 +2,6 @@
 
 import asyncio
 import hashlib
-import shutil
-import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
@@ -11,6 +9,7 @@ import aiohttp
 
 from kubelet_bridge.aio import files
 from kubelet_bridge.devcluster.devhost.cdi import diskimages
+from kubelet_bridge.devcluster.devhost.cdi.drafts import drafts
 from kubelet_bridge.devcluster.devhost.cdi.work import Import
 from kubelet_bridge.devcluster.devhost.qemu import localimages
 from kubelet_bridge.devcluster.devhost.storage.claimed import ClaimedImage
@@ -41,12 +40,9 @@ async def run(work: Import, image: ClaimedImage, progress: Progress) -> None:
             size = diskimages.usable(min(image.capacity, work.size), work.overhead)
             await asyncio.to_thread(diskimages.blank, image.path, size)
         return
-    directory = Path(await asyncio.to_thread(tempfile.mkdtemp, prefix=".import-", dir=image.path.parent))
-    try:
+    async with drafts(image.path.parent) as directory:
         fetched = await _fetch(work, directory / "source", progress)
         await to_the_end(lambda: fill(fetched, work.size, work.overhead, image, directory))
-    finally:
-        await asyncio.to_thread(shutil.rmtree, directory, ignore_errors=True)
     progress(100.0)
 
 

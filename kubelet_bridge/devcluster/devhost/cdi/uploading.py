@@ -5,15 +5,13 @@ hosts, so neither packs them as CDI's own cloner does.
 """
 
 import asyncio
-import shutil
 import ssl
-import tempfile
-from pathlib import Path
 
 from aiohttp import web
 
 from kubelet_bridge.aio import files
 from kubelet_bridge.devcluster.devhost.cdi import credentials, importer
+from kubelet_bridge.devcluster.devhost.cdi.drafts import drafts
 from kubelet_bridge.devcluster.devhost.cdi.progress import PORT
 from kubelet_bridge.devcluster.devhost.cdi.work import Upload
 from kubelet_bridge.devcluster.devhost.storage.claimed import ClaimedImage
@@ -85,10 +83,8 @@ class _Server:
         return web.Response()
 
     async def _take(self, request: web.Request) -> None:
-        parent = self._image.path.parent
-        directory = Path(await asyncio.to_thread(tempfile.mkdtemp, prefix=".upload-", dir=parent))
         received = 0
-        try:
+        async with drafts(self._image.path.parent) as directory:
             async with files.opened(directory / "source", "wb") as file:
                 async for block in request.content.iter_chunked(_BLOCK):
                     received += await asyncio.to_thread(file.write, block)
@@ -98,8 +94,6 @@ class _Server:
             await importer.to_the_end(
                 lambda: importer.fill(directory / "source", work.size, work.overhead, image, directory, raw=raw)
             )
-        finally:
-            await asyncio.to_thread(shutil.rmtree, directory, ignore_errors=True)
 
 
 def _is_clone(request: web.Request) -> bool:
