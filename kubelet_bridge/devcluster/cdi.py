@@ -21,7 +21,7 @@ from kubelet_bridge.devcluster.programs import pinned_version
 from kubelet_bridge.devcluster.storageclasses import CLASSES
 from kubelet_bridge.devcluster.waiting import until
 from kubelet_bridge.errors import ApiError
-from kubelet_bridge.kube.client import Client, PatchType
+from kubelet_bridge.kube.client import Client
 from kubelet_bridge.model.resources import CDIS, CUSTOMRESOURCEDEFINITIONS, DATAVOLUMES, STORAGEPROFILES
 
 NAMESPACE = "cdi"
@@ -45,9 +45,7 @@ def _apiserver(layout: Layout, state: ClusterState) -> Component:
         "CERT_FILE": str(layout.certificate("cdi-apiserver-server")),
         "KEY_FILE": str(layout.key("cdi-apiserver-server")),
     }
-    # It lets nobody in without a certificate of the API server's front proxy.
-    proxy = layout.certificate("front-proxy-client"), layout.key("front-proxy-client")
-    health = Health(f"https://{_LOCAL}:{port}/healthz", layout.certificate(CDI_CA), *proxy)
+    health = Health(f"https://{_LOCAL}:{port}/healthz", layout.certificate(CDI_CA))
     return Component("cdi-apiserver", argv, f"{_LOCAL}:{port}", (port,), health=health, grace=1.0, environment=files)
 
 
@@ -91,7 +89,6 @@ async def install(client: Client, layout: Layout, state: ClusterState, items: li
     crds = {item["metadata"]["name"] for item in first if item["kind"] == CUSTOMRESOURCEDEFINITIONS.kind}
     await until(lambda: manifests.all_established(client, crds), "CDI's CRDs")
     await manifests.apply(client, [_cdi()])
-    await client.patch(CDIS, None, NAMESPACE, {"status": _status()}, kind=PatchType.MERGE, subresource="status")
 
 
 async def publish(client: Client, layout: Layout, state: ClusterState, items: list[Manifest]) -> None:
@@ -162,15 +159,12 @@ def _encoded(path: Path) -> str:
 
 
 def _cdi() -> Manifest:
+    """With the status that cdi-operator leaves: this kind has no subresource for it."""
+    version = f"v{pinned_version('cdi')}"
     return {
         "apiVersion": CDIS.api_version, "kind": CDIS.kind, "metadata": {"name": NAMESPACE},
         "spec": {"config": {"featureGates": ["HonorWaitForFirstConsumer"]}},
-    }  # fmt: skip
-
-
-def _status() -> Manifest:
-    """As cdi-operator leaves it."""
-    version = f"v{pinned_version('cdi')}"
-    return {
-        "phase": "Deployed", "operatorVersion": version, "observedVersion": version, "targetVersion": version,
+        "status": {
+            "phase": "Deployed", "operatorVersion": version, "observedVersion": version, "targetVersion": version,
+        },
     }  # fmt: skip

@@ -1,5 +1,6 @@
 """The dev host's storage: which host does what for a claim, and the files of volumes."""
 
+import asyncio
 import tempfile
 from pathlib import Path
 from typing import Any
@@ -11,9 +12,12 @@ from hypothesis import strategies as st
 
 from kubelet_bridge.devcluster import storageclasses
 from kubelet_bridge.devcluster.devhost.storage import decisions
+from kubelet_bridge.devcluster.devhost.storage.claimed import ClaimedImages
 from kubelet_bridge.devcluster.devhost.storage.objects import Claim, StorageClass, Volume
 from kubelet_bridge.devcluster.devhost.storage.volumefiles import VolumeFiles
-from kubelet_bridge.errors import Terminal
+from kubelet_bridge.errors import NotFound, Terminal, Transient
+from kubelet_bridge.kube.client import Client
+from kubelet_bridge.model.resources import Resource
 
 _OURS = {decisions.PROVISIONER: storageclasses.DRIVER}
 _HOSTS = ("dev-host-0", "dev-host-1", "dev-host-2")
@@ -124,3 +128,63 @@ def test_a_handle_does_not_lead_out_of_the_directory(tmp_path: Path, name: str) 
         files.make(name, 1, block=True)
     with pytest.raises(Terminal, match="no name"):
         files.remove(name)
+
+
+class _Cluster(Client):
+    """An API server that has a few objects."""
+
+    def __init__(self, *objects: dict[str, Any]) -> None:
+        self._objects = {(one["kind"], one["metadata"]["name"]): one for one in objects}
+
+    async def get(
+        self, resource: Resource, namespace: str | None, name: str, **_options: Any
+    ) -> bytes:  # fmt: skip
+        if (found := self._objects.get((resource.kind, name))) is None:
+            raise NotFound(404, "NotFound", f"{resource.kind} {namespace}/{name} not found")
+        return msgspec.json.encode(found)
+
+
+def _bound(name: str, **metadata: Any) -> dict[str, Any]:
+    return {
+        "kind": "PersistentVolumeClaim", "metadata": {"name": name, "namespace": "shop", **metadata},
+        "spec": {"volumeName": "pvc-u1"}, "status": {"phase": "Bound"},
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("metadata", "filled"),
+    [
+        ({}, "data"),
+        ({"ownerReferences": [{"kind": "PersistentVolumeClaim", "name": "wanted"}]}, "wanted"),
+        ({"ownerReferences": [{"kind": "DataVolume", "name": "data"}]}, "data"),
+        ({"annotations": {"cdi.kubevirt.io/events.source": "shop/wanted",
+                          "cdi.kubevirt.io/events.source.kind": "PersistentVolumeClaim"}}, "wanted"),
+    ],
+    ids=["its own", "an import's", "of a DataVolume", "a clone's"],
+)  # fmt: skip
+async def test_a_claim_leads_to_its_file(tmp_path: Path, metadata: dict[str, Any], filled: str) -> None:
+    volume = decisions.persistent_volume(_claim(volumeMode="Block"), _class(storageclasses.REPLICATED), "dev-host-0")
+    files = VolumeFiles(tmp_path)
+    images = ClaimedImages(_Cluster(volume, _bound("data", **metadata)), files)
+    with pytest.raises(Terminal, match="not there"):
+        await images.find("shop", "data")
+    await asyncio.to_thread(files.make, "pvc-u1", 1 << 30, block=True)
+    found = await images.find("shop", "data")
+    assert found is not None
+    assert (found.path, found.block, found.capacity) == (tmp_path / "pvc-u1" / "block", True, 1 << 30)
+    assert found.for_claim == filled
+
+
+async def test_a_claim_that_is_not_bound_or_on_other_storage_has_no_file(tmp_path: Path) -> None:
+    foreign = {
+        "kind": "PersistentVolume",
+        "metadata": {"name": "pvc-u1"},
+        "spec": {"csi": {"driver": "another.example"}},
+    }
+    pending = _bound("later") | {"status": {"phase": "Pending"}}
+    images = ClaimedImages(_Cluster(foreign, _bound("data"), pending), VolumeFiles(tmp_path))
+    assert await images.find("shop", "data") is None
+    with pytest.raises(Transient, match="not bound"):
+        await images.find("shop", "later")
+    with pytest.raises(NotFound):
+        await images.find("shop", "missing")

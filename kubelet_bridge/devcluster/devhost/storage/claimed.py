@@ -1,5 +1,6 @@
 """From a claim to the file behind it, asked of the API server."""
 
+import asyncio
 from pathlib import Path
 
 import msgspec
@@ -11,6 +12,9 @@ from kubelet_bridge.errors import Transient
 from kubelet_bridge.kube.client import Client
 from kubelet_bridge.model.quantity import Quantity
 from kubelet_bridge.model.resources import PERSISTENTVOLUMECLAIMS, PERSISTENTVOLUMES
+
+_EVENT_SOURCE = "cdi.kubevirt.io/events.source"
+"""NAMESPACE/NAME of what CDI posts a claim's events about (pkg/controller/common, AnnEventSource)."""
 
 
 class ClaimedImage(msgspec.Struct, frozen=True):
@@ -52,10 +56,18 @@ class ClaimedImages:
         if volume.spec.csi is None or not decisions.is_ours(volume):
             return None
         block = volume.spec.volume_mode == "Block"
-        owners = [one.name for one in claim.metadata.owner_references if one.kind == PERSISTENTVOLUMECLAIMS.kind]
         return ClaimedImage(
-            path=self._files.image(volume.spec.csi.volume_handle, block=block),
+            path=await asyncio.to_thread(self._files.image, volume.spec.csi.volume_handle, block=block),
             block=block,
             capacity=Quantity.parse(volume.spec.capacity.get("storage", "0")).ceil(),
-            for_claim=owners[0] if owners else name,
+            for_claim=_filled_for(claim),
         )
+
+
+def _filled_for(claim: Claim) -> str:
+    """CDI fills claims of its own: an import's is owned by the claim it is for, a clone's names it."""
+    annotations = claim.metadata.annotations
+    if _EVENT_SOURCE in annotations and annotations.get(f"{_EVENT_SOURCE}.kind") in ("", PERSISTENTVOLUMECLAIMS.kind):
+        return annotations[_EVENT_SOURCE].rpartition("/")[2]
+    owners = [one.name for one in claim.metadata.owner_references if one.kind == PERSISTENTVOLUMECLAIMS.kind]
+    return owners[0] if owners else claim.metadata.name
