@@ -8,7 +8,7 @@ import asyncio
 import msgspec
 import structlog
 
-from kubelet_bridge.devcluster.devhost import hotplug, vmistatus
+from kubelet_bridge.devcluster.devhost import vmistatus
 from kubelet_bridge.devcluster.devhost.domains import Domain, Key
 from kubelet_bridge.devcluster.devhost.faultbook import FaultBook
 from kubelet_bridge.devcluster.devhost.faults import Fault
@@ -17,7 +17,7 @@ from kubelet_bridge.devcluster.devhost.mover import Mover, Parts
 from kubelet_bridge.devcluster.devhost.runtime import Guest
 from kubelet_bridge.devcluster.devhost.vmistatus import Document, GuestView
 from kubelet_bridge.devcluster.devhost.workers import Workers
-from kubelet_bridge.errors import Terminal, Transient
+from kubelet_bridge.errors import NotFound, Terminal, Transient
 from kubelet_bridge.kube.informer import Cached
 from kubelet_bridge.kube.watch import EventKind
 from kubelet_bridge.model.core import Pod
@@ -172,12 +172,12 @@ class Handler:
     async def _plug(self, vmi: Document, domain: Domain) -> None:
         """Have the guest's disks be those it is to have. One that cannot be plugged in keeps nothing else waiting."""
         guest = domain.guest
-        if not guest.state.running or hotplug.wanted(vmi) == guest.plugged:
+        if not guest.state.running:
             return
         uid = vmi["metadata"]["uid"]
         try:
             await guest.plug(msgspec.json.encode(vmi))
-        except (Terminal, Transient) as error:
+        except (Terminal, Transient, NotFound) as error:
             if self._refused.get(uid) != error.message:
                 self._refused[uid] = error.message
                 await self._vmis.event(vmi, "SyncFailed", f"server error. {error.message}", warning=True)

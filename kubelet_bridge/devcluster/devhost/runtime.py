@@ -177,6 +177,8 @@ class Guest(Protocol):
     async def plug(self, vmi: bytes) -> None:
         """Plug in the disks that the VirtualMachineInstance, as it is now, says are here; unplug what it has no more.
 
+        A disk whose claim has grown grows.
+
         Raises:
             Transient: try again.
             Terminal: this mode, or the disk's bus, cannot do that.

@@ -10,11 +10,13 @@ import pytest
 
 from kubelet_bridge.devcluster.devhost import hotplug
 from kubelet_bridge.devcluster.devhost.qemu import plugging
+from kubelet_bridge.devcluster.devhost.qemu.expansion import Expander
 from kubelet_bridge.devcluster.devhost.qemu.plugger import Plugger
 from kubelet_bridge.devcluster.devhost.qemu.qmp import CommandFailed
 from kubelet_bridge.devcluster.devhost.runtime import Guest
 from kubelet_bridge.devcluster.devhost.storage.claimed import ClaimedImage
 from kubelet_bridge.errors import Terminal
+from kubelet_bridge.model.quantity import Quantity
 
 _SIZE = 1 << 20
 _LONG = "a-volume-with-a-name-of-sixty-three-characters-which-is-the-most"
@@ -74,12 +76,18 @@ class _Machine:
         self.nodes: dict[str, dict[str, Any]] = {}
         self.devices: dict[str, dict[str, Any]] = {}
         self.plugger: Plugger | None = None
+        self.sizes: dict[str, int] = {}
 
     async def execute(self, command: str, arguments: dict[str, Any] | None) -> Any:
         found = arguments or {}
         match command:
             case "qom-list":
                 return [{"name": name, "type": "child<x>"} for name in ("serial0", *self.devices)]
+            case "query-named-block-nodes":
+                return [{"node-name": name, "image": {"virtual-size": size}} for name, size in self.sizes.items()]
+            case "block_resize":
+                assert found["size"] > self.sizes[found["node-name"]]
+                self.sizes[found["node-name"]] = found["size"]
             case "blockdev-add":
                 assert len(found["node-name"]) < 32
                 self._refuse(found["node-name"] in self.nodes)
@@ -113,6 +121,7 @@ class _Machine:
 class _Host:
     def __init__(self, directory: Path) -> None:
         self._directory = directory
+        self.capacity = _SIZE
 
     def changed(self, guest: Guest) -> None:
         raise AssertionError(f"nothing happens to {guest}")
@@ -125,7 +134,9 @@ class _Host:
 
     async def claimed_image(self, namespace: str, claim: str) -> ClaimedImage | None:
         assert namespace == "shop"
-        return None if claim == "claim-foreign" else ClaimedImage(self._directory / claim, False, _SIZE, claim)
+        if claim == "claim-foreign":
+            return None
+        return ClaimedImage(self._directory / claim, False, self.capacity, claim)
 
 
 def _plugger(directory: Path, machine: _Machine) -> Plugger:
@@ -176,3 +187,19 @@ async def test_a_later_process_of_the_host_knows_what_was_plugged_in(tmp_path: P
 async def test_what_cannot_be_plugged_in_is_refused_with_words(tmp_path: Path, name: str, bus: str, said: str) -> None:
     with pytest.raises(Terminal, match=said):
         await _plugger(tmp_path, _Machine()).follow(msgspec.json.encode(_vmi(name, bus=bus)))
+
+
+async def test_a_disk_grows_with_its_claim_and_never_shrinks(tmp_path: Path) -> None:
+    machine, host = _Machine(), _Host(tmp_path)
+    expander = Expander(machine.execute, host)
+    vmi = _vmi("data", bus="virtio")
+    del vmi["status"]["volumeStatus"][0]["hotplugVolume"]
+    machine.sizes = {"disk0": _SIZE, "other": 5}
+    seen = list[int]()
+    for size in ("1Mi", "3Mi", "3Mi", "2Mi"):
+        vmi["status"]["volumeStatus"][0]["persistentVolumeClaimInfo"]["capacity"]["storage"] = size
+        host.capacity = max(host.capacity, Quantity.parse(size).ceil())
+        await expander.follow(msgspec.json.encode(vmi), frozenset())
+        seen.append(machine.sizes["disk0"] // _SIZE)
+    assert seen == [1, 3, 3, 3]
+    assert machine.sizes["other"] == 5

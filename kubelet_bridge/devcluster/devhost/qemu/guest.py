@@ -11,6 +11,7 @@ import structlog
 
 from kubelet_bridge.devcluster.devhost.qemu import disks, qmp, states, vmispec
 from kubelet_bridge.devcluster.devhost.qemu.agent import Agent
+from kubelet_bridge.devcluster.devhost.qemu.expansion import Expander
 from kubelet_bridge.devcluster.devhost.qemu.instance import Instance
 from kubelet_bridge.devcluster.devhost.qemu.plugger import Plugger
 from kubelet_bridge.devcluster.devhost.qemu.serial import SerialLine, SocketStream
@@ -46,6 +47,7 @@ class QemuGuest(StatefulGuest):
         self._wake = asyncio.Event()
         self._ports: dict[str, int] = {}
         self._plugger = Plugger(self._execute, host)
+        self._expander = Expander(self._execute, host)
 
     @property
     def migration_ports(self) -> Mapping[str, int]:
@@ -172,8 +174,9 @@ class QemuGuest(StatefulGuest):
         return self._plugger.names
 
     async def plug(self, vmi: bytes) -> None:
-        """Unplug first, then plug in, one disk after the other."""
+        """Unplug first, then plug in, one disk after the other; and let disks grow with their claims."""
         await self._plugger.follow(vmi)
+        await self._expander.follow(vmi, self._plugger.names)
 
     async def migrate(self, _address: str, _ports: Mapping[str, int], secret: str) -> None:
         """Send memory and devices; the disks are the same files for both ends.
