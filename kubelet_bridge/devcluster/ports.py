@@ -45,3 +45,16 @@ def choose(seed: str) -> Ports:
         if len(found) == len(names):
             return Ports(**{field.name: port for field, port in zip(names, found, strict=True)})
     raise Terminal(f"not enough free TCP ports between {_FIRST} and {_LAST}")
+
+
+def complete(known: Ports, seed: str) -> Ports:
+    """``known``, with ports for the listeners that there were none of when the cluster was made.
+
+    Raises:
+        Terminal: there are not enough.
+    """
+    values = msgspec.structs.asdict(known)
+    if all(values.values()):
+        return known
+    free = (port for port in msgspec.structs.asdict(choose(seed)).values() if port not in values.values())
+    return Ports(**{name: port or next(free) for name, port in values.items()})

@@ -41,6 +41,7 @@ def settle(layout: Layout, options: Options, progress: Progress) -> ClusterState
             f"the cluster in {layout.directory} runs Kubernetes {known.kubernetes_version}, not {asked}; "
             "`kubelet-bridge dev down` first, or choose another --directory"
         )
+    known = msgspec.structs.replace(known, ports=ports.complete(known.ports, known.directory))
     state = _with_options(known, options)
     save_state(layout, state)
     return state

@@ -7,7 +7,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import padding, rsa
 
-from kubelet_bridge.devcluster import cdi, identities, storageclasses
+from kubelet_bridge.devcluster import cdi, identities, ports, storageclasses
 from kubelet_bridge.devcluster.layout import ClusterState, Layout, Ports
 from kubelet_bridge.devcluster.manifests import resource_of
 
@@ -55,3 +55,14 @@ def test_every_class_has_a_profile_and_one_is_the_default() -> None:
     assert classes[storageclasses.LOCAL]["volumeBindingMode"] == "WaitForFirstConsumer"
     assert classes[storageclasses.REPLICATED]["volumeBindingMode"] == "Immediate"
     assert all(not resource_of(one).namespaced for one in (*storageclasses.classes(), *storageclasses.profiles()))
+
+
+def test_a_cluster_made_before_cdi_gets_ports_for_it() -> None:
+    chosen = ports.choose("a")
+    assert ports.complete(chosen, "a") == chosen
+    older = msgspec.structs.replace(chosen, cdi_api=0, cdi_controller=0)
+    completed = msgspec.structs.asdict(ports.complete(older, "a"))
+    assert len(set(completed.values())) == len(completed)
+    assert all(completed.values())
+    before = msgspec.structs.asdict(older)
+    assert {name for name, port in completed.items() if port != before[name]} == {"cdi_api", "cdi_controller"}

@@ -251,6 +251,14 @@ async def test_an_agent_that_ends_is_started_again(world: World) -> None:
     assert first[0] == second[0], "the machine did not boot again"
 
 
+async def test_a_guest_with_a_claims_disk_is_refused_with_words(world: World) -> None:
+    volume = {"name": "data", "persistentVolumeClaim": {"claimName": "data"}}
+    document = {"metadata": {"name": "web", "namespace": "shop", "uid": "u"}, "spec": {"volumes": [volume]}}
+    with pytest.raises(Terminal, match="volume data: guests of mode process have no disks"):
+        await world.runtime.start(msgspec.structs.replace(SPEC, vmi=msgspec.json.encode(document)))
+    assert not world.booted()
+
+
 async def test_it_cannot_be_sent(world: World) -> None:
     guest = await world.runtime.start(SPEC)
     with pytest.raises(Transient, match="cannot be migrated"):
