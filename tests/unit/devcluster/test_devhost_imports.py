@@ -18,10 +18,10 @@ from hypothesis import strategies as st
 from kubelet_bridge.devcluster.devhost.cdi import diskimages, importer, progress, run, work
 from kubelet_bridge.devcluster.devhost.cdi.run import Run, Step
 from kubelet_bridge.devcluster.devhost.cdi.work import Import
-from kubelet_bridge.devcluster.devhost.podstatus import PodView, Stage, pod_status
+from kubelet_bridge.devcluster.devhost.podstatus import PodView, Stage, differs, pod_status
 from kubelet_bridge.devcluster.devhost.storage.claimed import ClaimedImage
 from kubelet_bridge.errors import Terminal, Transient
-from kubelet_bridge.model.core import Pod
+from kubelet_bridge.model.core import Pod, PodStatus
 
 _MIB = 1 << 20
 _NOW = datetime(2026, 1, 1, tzinfo=UTC)
@@ -196,3 +196,16 @@ def test_a_run_is_reported_as_its_container() -> None:
 @given(st.integers(0, 1000))
 def test_back_off_grows_to_five_minutes(restarts: int) -> None:
     assert run.backoff(restarts) <= run.backoff(restarts + 1) <= 300.0
+
+
+@pytest.mark.parametrize("step", list(Step))
+def test_what_was_reported_is_not_news(step: Step) -> None:
+    """A kubelet that finds its own report changed by nothing writes nothing, however late it looks again."""
+    stage = Stage.ENDED if step is Step.DONE else Stage.RUNNING
+    view = PodView(stage, "10.0.0.1", "10.0.0.2", ready=step is Step.RUNNING)
+    state = Run(step, 1, "why", _NOW)
+    pod = _pod(_HTTP)
+    for seconds in (10, 20, 30):
+        wanted = run.with_run(pod_status(pod, view, _NOW + timedelta(seconds=seconds)), state)
+        assert differs(pod, wanted) == (seconds == 10)
+        pod = msgspec.structs.replace(pod, status=msgspec.json.decode(msgspec.json.encode(wanted), type=PodStatus))

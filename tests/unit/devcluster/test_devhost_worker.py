@@ -127,6 +127,8 @@ async def site(tmp_path: Path, url: str, monkeypatch: pytest.MonkeyPatch) -> Asy
 async def test_what_fails_is_begun_again_until_it_succeeds(site: Site, have: dict[str, bytes]) -> None:
     failed = await site.until(Step.FAILED, 0)
     assert "expected status code 200, got 404" in failed.message
+    assert failed.ended is not None
+    assert failed.ended.microsecond == 0
     waiting = await site.until(Step.BACKOFF, 1)
     assert waiting.message == failed.message
     have["disk"] = _DISK

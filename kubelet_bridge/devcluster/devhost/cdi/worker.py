@@ -94,7 +94,7 @@ class Worker:
             except OSError as error:
                 await self._again(uid, f"Unable to process data: {error}")
             else:
-                self._set(uid, step=Step.DONE, message=message, ended=self._clock(), progress=100.0)
+                self._set(uid, step=Step.DONE, message=message, ended=self._now(), progress=100.0)
                 return
 
     async def _once(self, pod: Pod, address: str, tls: ssl.SSLContext) -> str:
@@ -171,7 +171,7 @@ class Worker:
         before.set()
 
     async def _again(self, uid: str, message: str) -> None:
-        self._set(uid, step=Step.FAILED, message=message, ended=self._clock())
+        self._set(uid, step=Step.FAILED, message=message, ended=self._now())
         await asyncio.sleep(_FAILED_SECONDS)
         job = self._jobs.get(uid)
         restarts = job.run.restarts if job else 0
@@ -179,6 +179,10 @@ class Worker:
             self._set(uid, step=Step.BACKOFF)
             await asyncio.sleep(wait)
         self._set(uid, step=Step.RUNNING, restarts=restarts + 1, progress=0.0)
+
+    def _now(self) -> datetime:
+        """In whole seconds, as the API server keeps it: what is reported must equal what was."""
+        return self._clock().replace(microsecond=0)
 
     def _got_to(self, uid: str, percent: float) -> None:
         """Asked for when somebody looks; nobody is told."""
