@@ -16,6 +16,9 @@ LABEL_POD_NAME = f"{PREFIX}/pod-name"
 LABEL_CONTAINER = f"{PREFIX}/container"
 """On the objects of one machine of a Pod that has several: the container it is for."""
 
+LABEL_VIRTUAL_NODE = f"{PREFIX}/virtual-node"
+"""On every Node of ours, with the value ``true``."""
+
 LABEL_MANAGED_BY = f"{PREFIX}/managed-by"
 MANAGED_BY = "kubelet-bridge"
 

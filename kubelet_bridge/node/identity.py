@@ -5,10 +5,9 @@ from typing import Any
 import msgspec
 
 from kubelet_bridge.errors import SettingsError, Terminal
-from kubelet_bridge.model.meta import PREFIX, ObjectMeta
+from kubelet_bridge.model.meta import LABEL_VIRTUAL_NODE, ObjectMeta
 from kubelet_bridge.model.resources import NODES
 
-LABEL_VIRTUAL_NODE = f"{PREFIX}/virtual-node"
 KUBELET_VERSION_MARK = "kubelet-bridge"
 """In ``nodeInfo.kubeletVersion`` of every Node of ours."""
 

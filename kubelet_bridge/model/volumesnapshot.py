@@ -1,0 +1,79 @@
+"""Everything that is known about one claim's disk at one moment: what the planner of disks decides from."""
+
+from enum import StrEnum
+from typing import Any
+
+import msgspec
+
+from kubelet_bridge.model.storage import DataVolume, PersistentVolume, PersistentVolumeClaim, StorageClass
+from kubelet_bridge.model.volumeintent import VolumeIntent, VolumeKey
+
+
+class Part(StrEnum):
+    """The objects whose absence is acted on, and therefore confirmed by a GET first."""
+
+    CLAIM = "claim"
+    DATAVOLUME = "datavolume"
+    BACKING = "backing"
+    VOLUME = "volume"
+
+
+class ImageOffer(msgspec.Struct, frozen=True):
+    """What the image catalogue says to a name.
+
+    Attributes:
+        population: ``source`` or ``sourceRef`` of a DataVolume, by that name; empty: it cannot be had now.
+        minimum: the smallest disk that holds it, as a quantity; empty: nobody knows.
+        trouble: why it cannot be had, for users.
+    """
+
+    population: dict[str, Any] = {}
+    minimum: str = ""
+    trouble: str = ""
+
+
+class Origin(msgspec.Struct, frozen=True):
+    """The claim that is to be cloned, and the volume it is bound to; None: there is none."""
+
+    claim: PersistentVolumeClaim | None = None
+    volume: PersistentVolume | None = None
+
+
+class VolumeInputs(msgspec.Struct, frozen=True):
+    """What a claim points at, looked up once, when its disk is promised.
+
+    Attributes:
+        storage_class: the claim's; None: it is not there.
+        backing: the real class that the claim's class names; None: it names none, or it is not there.
+        origin: what is cloned; None when nothing is.
+        image: the catalogue's answer; None when no image is asked for.
+    """
+
+    storage_class: StorageClass | None = None
+    backing: StorageClass | None = None
+    origin: Origin | None = None
+    image: ImageOffer | None = None
+
+
+class VolumeSnapshot(msgspec.Struct, frozen=True, kw_only=True):
+    """One disk's world.
+
+    Attributes:
+        claim: the one the disk serves: that of the key, or the one that its PersistentVolume has been given to since.
+        datavolume: whatever has the name of the disk's DataVolume, be it ours or not.
+        backing: the claim of that name.
+        volume: the disk's PersistentVolume.
+        absent: what a GET in this very sync has not found; without it an absence is only a hint.
+        users: VirtualMachines that have the disk.
+        inputs: None when they were not looked up.
+    """
+
+    key: VolumeKey
+    intent: VolumeIntent | None = None
+    claim: PersistentVolumeClaim | None = None
+    datavolume: DataVolume | None = None
+    backing: PersistentVolumeClaim | None = None
+    volume: PersistentVolume | None = None
+    absent: frozenset[Part] = frozenset()
+    users: list[str] = []
+    inputs: VolumeInputs | None = None
