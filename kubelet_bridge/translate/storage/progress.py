@@ -1,0 +1,77 @@
+"""How far a disk is, in words: for the claim's events and for what its Pods wait for. CDI's own words are kept.
+
+CDI tells of failures in conditions, while its phase stays that of the attempt under way
+(``pkg/controller/datavolume/conditions.go``).
+"""
+
+from kubelet_bridge.model.meta import Condition
+from kubelet_bridge.model.snapshot import EventType, PodEvent
+from kubelet_bridge.model.storage import DataVolume, DataVolumePhase
+from kubelet_bridge.model.storagenames import ANNOTATION_PVC_NAME
+
+_RUNNING = "Running"
+_ON_ITS_WAY = frozenset({"", "Completed", "ContainerCreating", "PodInitializing", "Pending", "NotFound"})
+_CLAIM_LOST = "ClaimLost"
+_QUARTER = 25
+_NOT_STARTED = "not taken up by CDI yet: is its controller running?"
+
+
+def words(datavolume: DataVolume) -> str:
+    """``DataVolume x ImportInProgress 42.50%``, and what went wrong, if anything did."""
+    said = f"{_head(datavolume)} {progress}" if (progress := _percentage(datavolume)) else _head(datavolume)
+    return f"{said}: {trouble}" if (trouble := _trouble(datavolume)) else said
+
+
+def notes(datavolume: DataVolume) -> list[PodEvent]:
+    """Events on the claim: one for each phase, each quarter of it, and each thing that goes wrong."""
+    if trouble := _trouble(datavolume):
+        return [PodEvent(EventType.WARNING, "DataVolumeTrouble", f"{_head(datavolume)}: {trouble}")]
+    if datavolume.phase in (DataVolumePhase.UNSET, DataVolumePhase.PENDING):
+        return []
+    reason = "DataVolumeReady" if datavolume.populated else "DataVolumeProgress"
+    quarter = _quarter(datavolume)
+    return [PodEvent(EventType.NORMAL, reason, f"{_head(datavolume)} {quarter}" if quarter else _head(datavolume))]
+
+
+def _head(datavolume: DataVolume) -> str:
+    phase = datavolume.status.phase
+    name = f"DataVolume {datavolume.metadata.name}"
+    if datavolume.phase is DataVolumePhase.UPLOAD_READY:
+        claim = datavolume.metadata.annotations.get(ANNOTATION_PVC_NAME, "")
+        return f"{name} {phase}: waiting for the upload to {datavolume.metadata.name} (claim {claim})"
+    return f"{name} {phase}" if phase else f"{name} {_NOT_STARTED}"
+
+
+def _percentage(datavolume: DataVolume) -> str:
+    progress = datavolume.status.progress
+    return "" if datavolume.populated or not progress.endswith("%") else progress
+
+
+def _quarter(datavolume: DataVolume) -> str:
+    try:
+        percent = float(_percentage(datavolume).removesuffix("%"))
+    except ValueError:
+        return ""
+    passed = int(percent // _QUARTER) * _QUARTER
+    return f"{passed}%" if 0 < passed <= 100 else ""
+
+
+def _trouble(datavolume: DataVolume) -> str:
+    """What CDI complains of: the attempt's error, or why the real claim is not bound."""
+    if datavolume.populated:
+        return ""
+    found = {one.type: one for one in datavolume.status.conditions}
+    running, bound = found.get(_RUNNING), found.get("Bound")
+    if datavolume.phase is DataVolumePhase.FAILED or _complains(running):
+        return _message(running) or "failed"
+    if bound is not None and bound.status != "True" and (bound.reason.startswith("Err") or bound.reason == _CLAIM_LOST):
+        return _message(bound)
+    return ""
+
+
+def _complains(running: Condition | None) -> bool:
+    return running is not None and running.status == "False" and running.reason not in _ON_ITS_WAY
+
+
+def _message(condition: Condition | None) -> str:
+    return "" if condition is None else condition.message or condition.reason
