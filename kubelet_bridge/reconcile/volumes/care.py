@@ -1,0 +1,98 @@
+"""What to do for a disk that has been handed out: follow how it fills, let it grow, notice that it was lost. Pure."""
+
+import msgspec
+
+from kubelet_bridge.model.snapshot import EventType, PodEvent
+from kubelet_bridge.model.storage import DataVolume, PersistentVolume, PersistentVolumeClaim
+from kubelet_bridge.model.volumeintent import VolumeIntent, VolumeStatus
+from kubelet_bridge.model.volumesnapshot import Part, VolumeSnapshot
+from kubelet_bridge.reconcile.volumes.actions import (
+    Confirm,
+    GrowBacking,
+    GrowVolume,
+    PatchClaim,
+    Record,
+    VolumePlan,
+)
+from kubelet_bridge.translate.storage import expansion, progress
+from kubelet_bridge.translate.storage.expansion import Move
+
+_GROWTH_WAIT = 10.0
+
+
+def look_after(
+    snapshot: VolumeSnapshot,
+    intent: VolumeIntent,
+    claim: PersistentVolumeClaim,
+    datavolume: DataVolume,
+    volume: PersistentVolume,
+) -> VolumePlan:
+    """The next step for a disk whose DataVolume and PersistentVolume are there."""
+    backing = snapshot.backing
+    if backing is None:
+        return _without_backing(snapshot, intent, datavolume)
+    if not intent.backing_uid:
+        return _meet(intent, backing, datavolume)
+    if backing.metadata.uid != intent.backing_uid:
+        return lose(intent, f"claim {intent.datavolume} behind it was deleted by somebody else, and made anew empty")
+    if datavolume.populated and not intent.populated:
+        return VolumePlan(step=Record(msgspec.structs.replace(intent, populated=True), "Populated"))
+    if backing.metadata.deletion_timestamp is not None:
+        message = f"claim {intent.datavolume} behind this one is being deleted by somebody else"
+        return VolumePlan(notes=[PodEvent(EventType.WARNING, "VolumeEndangered", message)])
+    if not intent.populated:
+        return VolumePlan(notes=progress.notes(datavolume))
+    return _grow(intent, claim, volume, backing, datavolume)
+
+
+def lose(intent: VolumeIntent, what: str) -> VolumePlan:
+    """Write down that the disk is lost: for ever, whatever somebody makes in its place."""
+    return VolumePlan(step=Record(msgspec.structs.replace(intent, status=VolumeStatus.LOST, lost=what), "Lost"))
+
+
+def loss(intent: VolumeIntent) -> PodEvent:
+    """The event that tells of it."""
+    message = f"{intent.lost}: what was on the disk is gone, and it is not made again empty; delete this claim"
+    return PodEvent(EventType.WARNING, "VolumeLost", message)
+
+
+def _without_backing(snapshot: VolumeSnapshot, intent: VolumeIntent, datavolume: DataVolume) -> VolumePlan:
+    if not intent.backing_uid:  # CDI has not made it yet
+        return VolumePlan(notes=progress.notes(datavolume))
+    if Part.BACKING not in snapshot.absent:
+        return VolumePlan(step=Confirm(Part.BACKING))
+    return lose(intent, f"claim {intent.datavolume} behind it was deleted by somebody else")
+
+
+def _meet(intent: VolumeIntent, backing: PersistentVolumeClaim, datavolume: DataVolume) -> VolumePlan:
+    """The real claim is there for the first time: from now on it is this one or none."""
+    if all(owner.uid != datavolume.metadata.uid for owner in backing.metadata.owner_references):
+        return VolumePlan(notes=progress.notes(datavolume))  # CDI complains of it
+    met = msgspec.structs.replace(
+        intent, backing_uid=backing.metadata.uid, backing_size=backing.spec.resources.storage.ceil()
+    )
+    return VolumePlan(step=Record(met, "ClaimMade"))
+
+
+def _grow(
+    intent: VolumeIntent,
+    claim: PersistentVolumeClaim,
+    volume: PersistentVolume,
+    backing: PersistentVolumeClaim,
+    datavolume: DataVolume,
+) -> VolumePlan:
+    growth = expansion.next_move(intent, claim, volume, backing)
+    match growth.move:
+        case Move.NOTHING:
+            return VolumePlan(notes=progress.notes(datavolume))
+        case Move.ANNOUNCE:
+            return VolumePlan(step=PatchClaim(expansion.announced(claim)))
+        case Move.GROW_BACKING:
+            return VolumePlan(step=GrowBacking(backing.metadata.uid, growth.size, expansion.refused(claim)))
+        case Move.AWAIT_BACKING:
+            message = f"waiting for claim {intent.datavolume} behind this one to grow"
+            return VolumePlan(notes=[PodEvent(EventType.NORMAL, "Resizing", message)], requeue_after=_GROWTH_WAIT)
+        case Move.GROW_VOLUME:
+            return VolumePlan(step=GrowVolume(volume.metadata.uid, growth.size))
+        case Move.REPORT:
+            return VolumePlan(step=PatchClaim(expansion.reported(claim, growth.size)))
