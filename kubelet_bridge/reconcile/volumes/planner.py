@@ -1,8 +1,8 @@
 """What to do next for one claim's disk, decided from one snapshot. Pure: the same snapshot gives the same plan.
 
-Three rules keep data. The DataVolume's uid is committed before the PersistentVolume is made, and nobody can use the disk
-before that: a DataVolume or real claim of another uid, or none at all, means that the disk is lost, and it is never
-made again. Nothing is deleted before its claim's absence is confirmed. What is not ours is not touched.
+Three rules keep data. The DataVolume's uid is committed before the PersistentVolume is made, and nobody can use the
+disk before that: a DataVolume or real claim of another uid, or none at all, means that the disk is lost, and it is
+never made again. Nothing is deleted before its claim's absence is confirmed. What is not ours is not touched.
 """
 
 from datetime import datetime

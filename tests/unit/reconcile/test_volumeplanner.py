@@ -1,0 +1,299 @@
+"""The decisions of the planner of disks, one by one."""
+
+from typing import Any
+
+import msgspec
+import pytest
+
+from kubelet_bridge.model.storage import PersistentVolume, PersistentVolumeClaim, ReclaimPolicy
+from kubelet_bridge.model.storagenames import ANNOTATION_SELECTED_NODE, ANNOTATIONS_PROVISIONER, FINALIZER, PROVISIONER
+from kubelet_bridge.model.volumeintent import VolumeIntent, VolumeStatus
+from kubelet_bridge.model.volumesnapshot import Part, VolumeInputs, VolumeSnapshot
+from kubelet_bridge.reconcile.volumes.actions import (
+    Accept,
+    Confirm,
+    CreateDataVolume,
+    CreateVolume,
+    DeleteDataVolume,
+    DeleteVolume,
+    Forget,
+    GrowBacking,
+    GrowVolume,
+    LetGo,
+    LookUp,
+    MarkVolume,
+    PatchClaim,
+    Record,
+    Reschedule,
+    VolumePlan,
+)
+from kubelet_bridge.reconcile.volumes.planner import PATIENCE, plan
+from kubelet_bridge.translate.storage import persistentvolume
+from tests.support.volumes import KEY, NODE, NOW, backing, claim, datavolume, row, storage_class, volume
+
+INPUTS = VolumeInputs(storage_class=storage_class())
+BOUND = {"phase": "Bound", "capacity": {"storage": "20Gi"}}
+
+
+def decide(*, tries: int = 0, absent: set[Part] | None = None, **world: Any) -> VolumePlan:
+    snapshot = VolumeSnapshot(key=KEY, absent=frozenset(absent or ()), **world)
+    return plan(snapshot, NODE, new_id="vol_new", tries=tries, now=NOW)
+
+
+def accepted(**fields: Any) -> VolumeIntent:
+    step = decide(claim=claim(), inputs=VolumeInputs(storage_class=storage_class(**fields))).step
+    assert isinstance(step, Accept)
+    return step.intent
+
+
+ROW = accepted()
+SEEN = row(ROW, datavolume_uid="dv-1", status=VolumeStatus.BOUND, backing_uid="real-1", backing_size=20 << 30)
+FULL = row(SEEN, populated=True)
+PV = persistentvolume.build(SEEN, NODE)
+
+
+def bound_claim(size: str = "20Gi", **status: Any) -> PersistentVolumeClaim:
+    return claim(size=size, status=BOUND | status, volumeName=ROW.volume)
+
+
+def settled(**changes: Any) -> dict[str, Any]:
+    world = {
+        "claim": bound_claim(), "intent": FULL, "datavolume": datavolume(phase="Succeeded"), "volume": volume(PV),
+        "backing": backing(),
+    }  # fmt: skip
+    return world | changes
+
+
+def recorded(planned: VolumePlan) -> VolumeIntent:
+    assert isinstance(planned.step, Record)
+    return planned.step.intent
+
+
+def test_a_claim_is_looked_into_written_down_and_then_served() -> None:
+    assert decide(claim=claim()).step == LookUp()
+    assert (ROW.id, ROW.datavolume, ROW.volume) == ("vol_new", "data-1a2b3c4d", f"pvc-{KEY.uid}")
+    assert decide(claim=claim(), intent=ROW).step == Confirm(Part.DATAVOLUME)
+    assert isinstance(decide(claim=claim(), intent=ROW, absent={Part.DATAVOLUME}).step, CreateDataVolume)
+
+
+def test_the_datavolumes_uid_is_on_the_disk_before_anybody_can_use_it() -> None:
+    seen = recorded(decide(claim=claim(), intent=ROW, datavolume=datavolume()))
+    assert seen.datavolume_uid == "dv-1"
+    assert decide(claim=claim(), intent=seen, datavolume=datavolume()).step == Confirm(Part.VOLUME)
+    step = decide(claim=claim(), intent=seen, datavolume=datavolume(), absent={Part.VOLUME}).step
+    assert isinstance(step, CreateVolume)
+
+
+@pytest.mark.parametrize(
+    "asking",
+    [
+        {"annotations": {ANNOTATION_SELECTED_NODE: "another"}},
+        {"annotations": {ANNOTATIONS_PROVISIONER[0]: "csi.example.com"}},
+        {"volumeName": "chosen-by-name"},
+        {"metadata": {"deletionTimestamp": "2026-01-01T00:00:00Z"}},
+        {"metadata": {"name": f"prime-{KEY.uid}"}},
+    ],
+    ids=["another node's", "another provisioner's", "pre-bound", "going", "a populator's"],
+)
+def test_a_claim_that_does_not_ask_us_is_none_of_ours(asking: dict[str, Any]) -> None:
+    assert decide(claim=claim(**asking)) == VolumePlan()
+
+
+def test_either_spelling_of_the_annotation_asks() -> None:
+    old = {ANNOTATIONS_PROVISIONER[0]: "", ANNOTATIONS_PROVISIONER[1]: PROVISIONER}
+    assert decide(claim=claim(annotations=old)).step == LookUp()
+
+
+@pytest.mark.parametrize(
+    "foreign",
+    [
+        {"dataSourceRef": {"kind": "VolumeImportSource", "apiGroup": "cdi.kubevirt.io", "name": "x"}},
+        {"dataSource": {"kind": "VolumeSnapshot", "apiGroup": "snapshot.storage.k8s.io", "name": "x"}},
+        {"dataSourceRef": {"kind": "PersistentVolumeClaim", "name": "x", "namespace": "elsewhere"}},
+        {"metadata": {"ownerReferences": [{"kind": "DataVolume", "name": "x", "uid": "y"}]}},
+    ],
+    ids=["populator", "snapshot", "other namespace", "a DataVolume's"],
+)
+def test_what_is_not_ours_to_fill_is_left_alone_with_a_word(foreign: dict[str, Any]) -> None:
+    decided = decide(claim=claim(**foreign), inputs=INPUTS)
+    assert (decided.step, [note.reason for note in decided.notes]) == (None, ["LeftAlone"])
+
+
+def test_of_several_bridges_only_the_named_one_serves_claims_that_wait_for_nobody() -> None:
+    anywhere = claim(annotations={ANNOTATION_SELECTED_NODE: ""})
+    assert isinstance(decide(claim=anywhere, inputs=INPUTS).step, Accept)
+    others = VolumeInputs(storage_class=storage_class(parameters={"node": "another"}))
+    assert decide(claim=anywhere, inputs=others) == VolumePlan()
+    assert isinstance(decide(claim=claim(), inputs=others).step, Accept)
+
+
+def test_a_claim_that_cannot_be_served_is_told_and_in_the_end_scheduled_anew() -> None:
+    missing = VolumeInputs(storage_class=storage_class(parameters={"backingClass": "absent"}))
+    told = decide(claim=claim(), inputs=missing)
+    assert told.failing
+    assert "'absent'" in told.notes[0].message
+    assert decide(claim=claim(), inputs=missing, tries=PATIENCE).step == Reschedule(KEY.uid)
+    anywhere = claim(annotations={ANNOTATION_SELECTED_NODE: ""})
+    del anywhere.metadata.annotations[ANNOTATION_SELECTED_NODE]
+    assert decide(claim=anywhere, inputs=missing, tries=PATIENCE).failing
+
+
+def test_a_strangers_datavolume_is_not_taken() -> None:
+    decided = decide(claim=claim(), intent=ROW, datavolume=datavolume("x", pvc_uid="another"))
+    assert (decided.step, decided.failing) == (None, True)
+
+
+def test_a_settled_disk_is_left_alone() -> None:
+    assert decide(**settled()).step is None
+    assert decide(**settled(intent=row(FULL, status=VolumeStatus.PROVISIONING))).step == Record(FULL, "Bound")
+
+
+def test_the_claim_behind_is_remembered_when_it_is_seen() -> None:
+    met = recorded(decide(**settled(intent=row(SEEN, backing_uid="", backing_size=0), backing=backing(size="22Gi"))))
+    assert (met.backing_uid, met.backing_size) == ("real-1", 22 << 30)
+    strange = decide(**settled(intent=row(SEEN, backing_uid=""), backing=backing(owner="somebody")))
+    assert strange.step is None
+
+
+def test_a_disk_deleted_by_somebody_else_is_lost_and_not_made_again() -> None:
+    gone = settled(datavolume=None)
+    assert decide(**gone).step == Confirm(Part.DATAVOLUME)
+    lost = recorded(decide(**gone, absent={Part.DATAVOLUME}))
+    assert (lost.status, "deleted by somebody else" in lost.lost) == (VolumeStatus.LOST, True)
+    after = decide(**settled(intent=lost, datavolume=None), absent={Part.DATAVOLUME, Part.VOLUME, Part.BACKING})
+    assert (after.step, [note.reason for note in after.notes]) == (None, ["VolumeLost"])
+
+
+def test_a_datavolume_made_anew_by_somebody_else_is_not_the_promised_one() -> None:
+    assert recorded(decide(**settled(datavolume=datavolume("dv-2")))).status is VolumeStatus.LOST
+
+
+def test_the_claim_behind_deleted_by_somebody_else_means_that_the_disk_is_lost() -> None:
+    assert decide(**settled(backing=None)).step == Confirm(Part.BACKING)
+    assert recorded(decide(**settled(backing=None), absent={Part.BACKING})).status is VolumeStatus.LOST
+    assert recorded(decide(**settled(backing=backing("real-2")))).status is VolumeStatus.LOST
+
+
+def test_a_datavolume_that_vanished_before_anybody_could_use_it_is_made_again() -> None:
+    early = row(ROW, datavolume_uid="dv-1")
+    world = {"claim": claim(), "intent": early}
+    assert decide(**world, absent={Part.DATAVOLUME}).step == Confirm(Part.VOLUME)
+    again = recorded(decide(**world, absent={Part.DATAVOLUME, Part.VOLUME}))
+    assert (again.datavolume_uid, again.lost) == ("", "")
+
+
+def test_marks_that_somebody_removed_come_back() -> None:
+    stripped = volume(PV, metadata={"labels": {}, "finalizers": ["kubernetes.io/pv-protection"]})
+    step = decide(**settled(volume=stripped)).step
+    assert isinstance(step, MarkVolume)
+    assert step.marks["finalizers"] == ["kubernetes.io/pv-protection", FINALIZER]
+
+
+def test_growth_goes_from_the_real_claim_to_the_volume_to_the_status() -> None:
+    larger, growing = bound_claim("30Gi"), bound_claim("30Gi", allocatedResourceStatuses={"storage": "x"})
+    assert isinstance(decide(**settled(claim=larger)).step, PatchClaim)
+    growing = bound_claim("30Gi", allocatedResourceStatuses={"storage": "ControllerResizeInProgress"})
+    step = decide(**settled(claim=growing)).step
+    assert isinstance(step, GrowBacking)
+    assert step.size == 30 << 30
+    waiting = decide(**settled(claim=growing, backing=backing(size="30Gi")))
+    assert (waiting.step, waiting.requeue_after is not None) == (None, True)
+    grown = backing(size="30Gi", capacity="30Gi")
+    assert decide(**settled(claim=growing, backing=grown)).step == GrowVolume("pv-1", 30 << 30)
+    large = volume(PV, capacity={"storage": "30Gi"})
+    step = decide(**settled(claim=growing, backing=grown, volume=large)).step
+    assert isinstance(step, PatchClaim)
+    assert step.patch["status"]["capacity"] == {"storage": "30Gi"}
+    done = bound_claim("30Gi", capacity={"storage": "30Gi"})
+    assert decide(**settled(claim=done, backing=grown, volume=large)).step is None
+
+
+def test_the_real_claim_keeps_its_share_of_overhead_when_it_grows() -> None:
+    growing = bound_claim("40Gi", allocatedResourceStatuses={"storage": "ControllerResizeInProgress"})
+    step = decide(**settled(claim=growing, intent=row(FULL, backing_size=22 << 30), backing=backing(size="22Gi"))).step
+    assert isinstance(step, GrowBacking)
+    assert step.size == 44 << 30
+
+
+def test_nothing_grows_while_the_disk_is_still_filled() -> None:
+    importing = datavolume(phase="ImportInProgress", progress="42.50%")
+    decided = decide(**settled(claim=bound_claim("30Gi"), intent=SEEN, datavolume=importing))
+    assert (decided.step, decided.notes[0].message) == (None, "DataVolume data-1a2b3c4d ImportInProgress 25%")
+
+
+def released(intent: VolumeIntent = FULL, **changes: Any) -> dict[str, Any]:
+    return settled(claim=None, intent=intent, volume=volume(PV, phase="Released")) | changes
+
+
+def test_a_disk_is_deleted_step_by_step_and_each_absence_is_confirmed() -> None:
+    gone = {Part.CLAIM}
+    assert decide(**released()).step == Confirm(Part.CLAIM)
+    assert decide(**released(), absent=gone).step == DeleteDataVolume("dv-1")
+    going = datavolume(deletionTimestamp="2026-01-01T00:00:00Z")
+    assert decide(**released(datavolume=going), absent=gone).requeue_after
+    left = released(datavolume=None)
+    assert decide(**left, absent=gone).step == Confirm(Part.DATAVOLUME)
+    gone |= {Part.DATAVOLUME}
+    assert decide(**left, absent=gone).requeue_after
+    left |= {"backing": None}
+    assert decide(**left, absent=gone).step == Confirm(Part.BACKING)
+    gone |= {Part.BACKING}
+    assert decide(**left, absent=gone).step == DeleteVolume("pv-1")
+    left |= {"volume": volume(PV, phase="Released", metadata={"deletionTimestamp": "2026-01-01T00:00:00Z"})}
+    assert decide(**left, absent=gone).step == LetGo("pv-1", [])
+    left |= {"volume": None}
+    assert decide(**left, absent=gone).step == Confirm(Part.VOLUME)
+    assert decide(**left, absent=gone | {Part.VOLUME}).step == Forget("Deleted")
+
+
+def test_a_disk_in_use_is_not_deleted() -> None:
+    decided = decide(**released(users=["web"]), absent={Part.CLAIM})
+    assert (decided.step, decided.notes[0].reason) == (None, "VolumeInUse")
+
+
+def test_a_volume_that_kubernetes_still_calls_bound_is_waited_for() -> None:
+    decided = decide(**released(volume=volume(PV)), absent={Part.CLAIM})
+    assert (decided.step, decided.requeue_after is not None) == (None, True)
+
+
+def kept(**head: Any) -> PersistentVolume:
+    return volume(PV, phase="Released", metadata=head, persistentVolumeReclaimPolicy="Retain")
+
+
+def test_a_disk_to_be_kept_is_kept_and_only_its_volume_let_go_when_that_is_deleted() -> None:
+    assert recorded(decide(**released(volume=kept()), absent={Part.CLAIM})).status is VolumeStatus.RETAINED
+    retained = row(FULL, status=VolumeStatus.RETAINED)
+    assert decide(**released(retained, volume=kept()), absent={Part.CLAIM}) == VolumePlan()
+    going = kept(deletionTimestamp="2026-01-01T00:00:00Z")
+    assert decide(**released(retained, volume=going), absent={Part.CLAIM}).step == LetGo("pv-1", [])
+    absent = {Part.CLAIM, Part.VOLUME}
+    promise = msgspec.structs.replace(retained.promise, reclaim=ReclaimPolicy.RETAIN)
+    assert decide(**released(row(retained, promise=promise), volume=None), absent=absent).step == Forget("Retained")
+
+
+def test_a_policy_changed_later_counts() -> None:
+    retained = row(FULL, status=VolumeStatus.RETAINED)
+    assert decide(**released(retained), absent={Part.CLAIM}).step == DeleteDataVolume("dv-1")
+
+
+def test_a_claim_deleted_before_its_volume_was_made_leaves_nothing() -> None:
+    early = row(ROW, datavolume_uid="dv-1")
+    absent = {Part.CLAIM, Part.VOLUME}
+    assert decide(intent=early, datavolume=datavolume(), absent=absent).step == DeleteDataVolume("dv-1")
+    absent |= {Part.DATAVOLUME, Part.BACKING}
+    assert decide(intent=early, absent=absent).step == Forget("Deleted")
+
+
+def test_a_strangers_datavolume_is_not_deleted_with_the_disk() -> None:
+    early = row(ROW)
+    absent = {Part.CLAIM, Part.VOLUME, Part.BACKING}
+    strange = datavolume("x", pvc_uid="another")
+    assert decide(intent=early, datavolume=strange, absent=absent).step == Forget("Deleted")
+
+
+def test_a_claim_that_an_administrator_bound_meanwhile_gets_no_second_disk() -> None:
+    elsewhere = claim(volumeName="chosen")
+    assert decide(claim=elsewhere, intent=ROW, absent={Part.DATAVOLUME}).step == Forget("BoundElsewhere")
+    seen = row(ROW, datavolume_uid="dv-1")
+    world = {"claim": elsewhere, "intent": seen, "datavolume": datavolume()}
+    assert decide(**world, absent={Part.VOLUME}).step == DeleteDataVolume("dv-1")
