@@ -48,6 +48,7 @@ class Promise(msgspec.Struct, frozen=True, kw_only=True):
         backing_access_mode: of the real claim; empty: as CDI's StorageProfile has it.
         backing_volume_mode: of the real claim; empty: likewise.
         preallocation: whether CDI is to write the whole disk at once.
+        awaits_consumer: the claim gets its disk only while the scheduler has selected a node for it.
         bind_now: the real claim is not to wait for a first consumer.
         source: what it begins with, in words.
         population: ``source`` or ``sourceRef`` of the DataVolume's spec, by that name.
@@ -62,6 +63,7 @@ class Promise(msgspec.Struct, frozen=True, kw_only=True):
     backing_access_mode: str = ""
     backing_volume_mode: str = ""
     preallocation: bool = False
+    awaits_consumer: bool = False
     bind_now: bool = False
     source: str = ""
     population: dict[str, Any] = {}

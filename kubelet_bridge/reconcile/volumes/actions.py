@@ -75,7 +75,7 @@ class PatchClaim(msgspec.Struct, frozen=True):
 
 
 class Reschedule(msgspec.Struct, frozen=True):
-    """Take the node off a claim that cannot have its disk, so that the scheduler thinks again; forget the row."""
+    """Take the node off a claim that cannot have its disk, so that the scheduler thinks again."""
 
     uid: str
 
@@ -105,23 +105,20 @@ class Forget(msgspec.Struct, frozen=True):
     reason: str
 
 
-Step = (
-    Accept
-    | Record
-    | LookUp
-    | Confirm
-    | CreateDataVolume
+DiskStep = (
+    CreateDataVolume
     | CreateVolume
     | MarkVolume
     | GrowBacking
     | GrowVolume
-    | PatchClaim
-    | Reschedule
     | DeleteDataVolume
     | DeleteVolume
     | LetGo
     | Forget
 )
+"""What is done to a disk that has a row."""
+
+Step = Accept | Record | LookUp | Confirm | PatchClaim | Reschedule | DiskStep
 
 
 class VolumePlan(msgspec.Struct, frozen=True, kw_only=True):

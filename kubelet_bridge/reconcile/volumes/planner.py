@@ -11,7 +11,7 @@ from typing import Any
 import msgspec
 
 from kubelet_bridge.model.snapshot import EventType, PodEvent
-from kubelet_bridge.model.storage import ClaimPhase, DataVolume, PersistentVolumeClaim
+from kubelet_bridge.model.storage import BindingMode, ClaimPhase, DataVolume, PersistentVolumeClaim, StorageClass
 from kubelet_bridge.model.storagenames import ANNOTATION_SELECTED_NODE, datavolume_name
 from kubelet_bridge.model.volumeintent import VolumeIntent, VolumeStatus
 from kubelet_bridge.model.volumesnapshot import Part, VolumeSnapshot
@@ -57,7 +57,7 @@ def plan(snapshot: VolumeSnapshot, node_name: str, *, new_id: str, tries: int, n
         return release(snapshot, intent)
     if intent.lost:
         return VolumePlan(notes=[loss(intent)])
-    return _provide(snapshot, intent, claim, node_name)
+    return _provide(snapshot, intent, claim, node_name, tries)
 
 
 def _consider(
@@ -69,9 +69,7 @@ def _consider(
         return VolumePlan(notes=found.notes)
     if snapshot.inputs is None:
         return VolumePlan(step=LookUp())
-    storage_class = snapshot.inputs.storage_class
-    alone = serves_alone(storage_class.parameters) if storage_class is not None and found.anywhere else ""
-    if alone not in ("", node_name):
+    if found.anywhere and not _serves_anywhere(snapshot.inputs.storage_class, node_name):
         return WAIT
     try:
         promised = promise(claim, snapshot.inputs)
@@ -88,6 +86,14 @@ def _consider(
     )  # fmt: skip
 
 
+def _serves_anywhere(storage_class: StorageClass | None, node_name: str) -> bool:
+    """Whether a claim of this class, for which no node is selected, is this bridge's to serve."""
+    if storage_class is None:
+        return True  # to be told
+    awaits = storage_class.volume_binding_mode == BindingMode.WAIT_FOR_FIRST_CONSUMER
+    return not awaits and serves_alone(storage_class.parameters) in ("", node_name)
+
+
 def _cannot(claim: PersistentVolumeClaim, error: CannotProvision, tries: int) -> VolumePlan:
     selected = ANNOTATION_SELECTED_NODE in claim.metadata.annotations
     if selected and tries >= PATIENCE:
@@ -96,12 +102,12 @@ def _cannot(claim: PersistentVolumeClaim, error: CannotProvision, tries: int) ->
 
 
 def _provide(
-    snapshot: VolumeSnapshot, intent: VolumeIntent, claim: PersistentVolumeClaim, node_name: str
+    snapshot: VolumeSnapshot, intent: VolumeIntent, claim: PersistentVolumeClaim, node_name: str, tries: int
 ) -> VolumePlan:
     """Bring about the DataVolume, then the PersistentVolume, then look after both."""
     found = snapshot.datavolume
     if found is None:
-        return _make_datavolume(snapshot, intent, claim, node_name)
+        return _make_datavolume(snapshot, intent, claim, node_name, tries)
     if trouble := _not_the_promised(found, snapshot, intent, claim):
         return trouble
     if not intent.datavolume_uid:
@@ -117,7 +123,7 @@ def _provide(
 
 
 def _make_datavolume(
-    snapshot: VolumeSnapshot, intent: VolumeIntent, claim: PersistentVolumeClaim, node_name: str
+    snapshot: VolumeSnapshot, intent: VolumeIntent, claim: PersistentVolumeClaim, node_name: str, tries: int
 ) -> VolumePlan:
     if Part.DATAVOLUME not in snapshot.absent:
         return VolumePlan(step=Confirm(Part.DATAVOLUME))
@@ -127,7 +133,16 @@ def _make_datavolume(
         return WAIT
     if claim.spec.volume_name not in ("", intent.volume):
         return VolumePlan(step=Forget("BoundElsewhere"))
+    if not claim.spec.volume_name and not _still_asks(intent, claim, node_name):
+        return VolumePlan(step=Forget("Rescheduled"))
+    if tries >= PATIENCE and ANNOTATION_SELECTED_NODE in claim.metadata.annotations:
+        return VolumePlan(step=Reschedule(claim.metadata.uid))
     return VolumePlan(step=CreateDataVolume(datavolume.build(intent, node_name)))
+
+
+def _still_asks(intent: VolumeIntent, claim: PersistentVolumeClaim, node_name: str) -> bool:
+    found = verdict(claim, node_name)
+    return found.answer is Answer.OURS and not (found.anywhere and intent.promise.awaits_consumer)
 
 
 def _not_the_promised(

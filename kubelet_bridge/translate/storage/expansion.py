@@ -51,7 +51,7 @@ def next_move(
     if wanted <= held:
         told = claim.capacity >= held and not claim.status.allocated_resource_statuses
         return Growth(Move.NOTHING) if told else Growth(Move.REPORT, held.ceil())
-    if claim.status.allocated_resource_statuses.get("storage") != IN_PROGRESS:
+    if claim.status.allocated_resource_statuses.get("storage") not in (IN_PROGRESS, INFEASIBLE):
         return Growth(Move.ANNOUNCE, wanted.ceil())
     needed = behind(intent, wanted)
     if backing.spec.resources.storage < Quantity.of_bytes(needed):

@@ -49,7 +49,7 @@ def promise(claim: PersistentVolumeClaim, inputs: VolumeInputs) -> Promise:
     parameters = class_parameters(storage_class.parameters)
     source = wanted_source(claim, parameters)
     _check_backing(parameters, inputs.backing)
-    size = _size(claim)
+    size, awaits = _size(claim), storage_class.volume_binding_mode == BindingMode.WAIT_FOR_FIRST_CONSUMER
     return Promise(
         size=size.canonical(),
         access_modes=list(claim.spec.access_modes),
@@ -60,8 +60,9 @@ def promise(claim: PersistentVolumeClaim, inputs: VolumeInputs) -> Promise:
         backing_access_mode=_backing_access_mode(claim, parameters),
         backing_volume_mode=parameters.volume_mode,
         preallocation=parameters.preallocation,
+        awaits_consumer=awaits,
         # An upload has no consumer until it is there, and a class that waits for none must not end up waiting.
-        bind_now=isinstance(source, Upload) or storage_class.volume_binding_mode == BindingMode.IMMEDIATE,
+        bind_now=isinstance(source, Upload) or not awaits,
         source=str(source),
         population=_population(source, claim, size, inputs),
     )

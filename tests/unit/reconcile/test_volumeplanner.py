@@ -120,10 +120,12 @@ def test_what_is_not_ours_to_fill_is_left_alone_with_a_word(foreign: dict[str, A
 
 
 def test_of_several_bridges_only_the_named_one_serves_claims_that_wait_for_nobody() -> None:
-    anywhere = claim(annotations={ANNOTATION_SELECTED_NODE: ""})
-    assert isinstance(decide(claim=anywhere, inputs=INPUTS).step, Accept)
-    others = VolumeInputs(storage_class=storage_class(parameters={"node": "another"}))
+    anywhere, immediate = claim(annotations={ANNOTATION_SELECTED_NODE: ""}), {"volumeBindingMode": "Immediate"}
+    inputs = VolumeInputs(storage_class=storage_class(**immediate))
+    assert isinstance(decide(claim=anywhere, inputs=inputs).step, Accept)
+    others = VolumeInputs(storage_class=storage_class(**immediate, parameters={"node": "another"}))
     assert decide(claim=anywhere, inputs=others) == VolumePlan()
+    assert decide(claim=anywhere, inputs=INPUTS) == VolumePlan()
     assert isinstance(decide(claim=claim(), inputs=others).step, Accept)
 
 
@@ -133,9 +135,14 @@ def test_a_claim_that_cannot_be_served_is_told_and_in_the_end_scheduled_anew() -
     assert told.failing
     assert "'absent'" in told.notes[0].message
     assert decide(claim=claim(), inputs=missing, tries=PATIENCE).step == Reschedule(KEY.uid)
-    anywhere = claim(annotations={ANNOTATION_SELECTED_NODE: ""})
-    del anywhere.metadata.annotations[ANNOTATION_SELECTED_NODE]
-    assert decide(claim=anywhere, inputs=missing, tries=PATIENCE).failing
+
+
+def test_a_row_without_a_disk_is_forgotten_when_the_scheduler_thinks_again() -> None:
+    world = {"intent": ROW, "absent": {Part.DATAVOLUME}}
+    assert decide(claim=claim(), tries=PATIENCE, **world).step == Reschedule(KEY.uid)
+    for selected in ("", "another"):
+        moved = claim(annotations={ANNOTATION_SELECTED_NODE: selected})
+        assert decide(claim=moved, **world).step == Forget("Rescheduled")
 
 
 def test_a_strangers_datavolume_is_not_taken() -> None:
