@@ -101,7 +101,9 @@ async def test_any_crash_leads_to_the_same_end(
 ) -> None:
     late = [(number + 14, name) for number, name in acts]  # what a user does to a disk that is there
     undisturbed = _outcome(*await _drive(late, [], retain=retain))
-    assert _outcome(*await _drive(late, crashes, retain=retain, blind=blind)) == undisturbed
+    world, rows = await _drive(late, crashes, retain=retain, blind=blind)
+    assert _outcome(world, rows) == undisturbed
+    assert len(world.made) == len(set(world.made))  # one DataVolume for each claim, ever
 
 
 @settings(max_examples=150)
