@@ -8,7 +8,9 @@ from kubelet_bridge.aio import failpoints
 from kubelet_bridge.errors import Terminal
 from kubelet_bridge.store.faults import Damaged
 
-_TABLES = frozenset({"intents", "transitions", "restarts", "actions", "probe", "guests"})
+_TABLES = frozenset(
+    {"intents", "transitions", "restarts", "actions", "probe", "guests", "volumes", "volume_transitions"}
+)
 _BEFORE = failpoints.declare("store.migration.before")
 _AFTER = failpoints.declare("store.migration.after")
 
