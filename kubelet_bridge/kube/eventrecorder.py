@@ -1,4 +1,4 @@
-"""Events on Pods: posted by a task of their own, aggregated so that a failing Pod does not flood the API server.
+"""Events on Pods and claims: posted by a task of their own, aggregated so that one that fails floods nobody.
 
 The same event again raises its ``count`` instead of making another object, and is written ever more rarely (1, 2, 4,
 8 … or after five minutes), as client-go's correlator does (``client-go/tools/record/events_cache.go``).
@@ -19,6 +19,7 @@ from kubelet_bridge.kube.client import Client, PatchType
 from kubelet_bridge.model.meta import PodKey, short_hash
 from kubelet_bridge.model.resources import EVENTS
 from kubelet_bridge.model.snapshot import PodEvent
+from kubelet_bridge.model.volumeintent import VolumeKey
 
 log = structlog.get_logger(__name__)
 
@@ -30,7 +31,8 @@ MESSAGE_LIMIT = 1024
 TRIES = 12
 """As client-go's broadcaster: two minutes of an API server that does not answer, then the event is lost."""
 
-_Id = tuple[PodKey, str, str, str]
+_Subject = PodKey | VolumeKey
+_Id = tuple[_Subject, str, str, str]
 
 
 class _Seen(msgspec.Struct):
@@ -41,7 +43,7 @@ class _Seen(msgspec.Struct):
 
 
 class EventRecorder:
-    """Satisfies ``reconcile.ports.EventPort``; ``run`` does the posting."""
+    """Satisfies ``EventPort`` and ``ClaimEventPort`` of ``reconcile``; ``run`` does the posting."""
 
     def __init__(
         self,
@@ -56,13 +58,20 @@ class EventRecorder:
         self._clock = clock
         self._dropped = dropped
         self._seen: OrderedDict[_Id, _Seen] = OrderedDict()
-        self._queue: asyncio.Queue[tuple[PodKey, PodEvent, datetime]] = asyncio.Queue(QUEUED)
+        self._queue: asyncio.Queue[tuple[_Subject, PodEvent, datetime]] = asyncio.Queue(QUEUED)
 
     def record(self, key: PodKey, events: Iterable[PodEvent]) -> None:
         """Post ``events`` on the Pod some time soon; when too many wait, the newest are dropped and counted."""
+        self._enqueue(key.owner, events)
+
+    def record_on_claim(self, key: VolumeKey, events: Iterable[PodEvent]) -> None:
+        """The same for a claim."""
+        self._enqueue(key, events)
+
+    def _enqueue(self, subject: _Subject, events: Iterable[PodEvent]) -> None:
         for event in events:
             try:
-                self._queue.put_nowait((key.owner, event, self._clock()))
+                self._queue.put_nowait((subject, event, self._clock()))
             except asyncio.QueueFull:
                 self._drop()
 
@@ -73,14 +82,14 @@ class EventRecorder:
             try:
                 await self._persist(key, event, at)
             except BridgeError as error:
-                log.debug("event not posted", pod=str(key), reason=event.reason, error=str(error))
+                log.debug("event not posted", about=str(key), reason=event.reason, error=str(error))
                 self._drop()
 
     def _drop(self) -> None:
         if self._dropped is not None:
             self._dropped()
 
-    async def _persist(self, key: PodKey, event: PodEvent, at: datetime) -> None:
+    async def _persist(self, key: _Subject, event: PodEvent, at: datetime) -> None:
         """Others wait meanwhile: they would have no better luck."""
         backoff = Backoff(base=0.5, cap=15.0)
         for _ in range(TRIES - 1):
@@ -90,7 +99,7 @@ class EventRecorder:
                 await asyncio.sleep(max(backoff.next(), error.retry_after or 0.0))
         return await self._post(key, event, at)
 
-    async def _post(self, key: PodKey, event: PodEvent, at: datetime) -> None:
+    async def _post(self, key: _Subject, event: PodEvent, at: datetime) -> None:
         identity = (key, event.reason, event.field_path, event.message)
         now = asyncio.get_running_loop().time()
         if (seen := self._seen.get(identity)) is not None:
@@ -103,7 +112,7 @@ class EventRecorder:
         await self._client.create(EVENTS, key.namespace, self._body(key, event, name, at))
         self._remember(identity, _Seen(name, 1, 1, now))
 
-    async def _repeated(self, key: PodKey, seen: _Seen, at: datetime, now: float) -> bool:
+    async def _repeated(self, key: _Subject, seen: _Seen, at: datetime, now: float) -> bool:
         """Count one more; False when the event object is gone: they live for an hour."""
         count = seen.count + 1
         if count < 2 * seen.written and now - seen.written_at < REPEAT_EVERY:
@@ -121,9 +130,10 @@ class EventRecorder:
         if len(self._seen) > REMEMBERED:
             self._seen.popitem(last=False)
 
-    def _body(self, key: PodKey, event: PodEvent, name: str, moment: datetime) -> dict[str, Any]:
+    def _body(self, key: _Subject, event: PodEvent, name: str, moment: datetime) -> dict[str, Any]:
         at = _timestamp(moment)
-        about = {"apiVersion": "v1", "kind": "Pod", "namespace": key.namespace, "name": key.name, "uid": key.uid}
+        kind = "PersistentVolumeClaim" if isinstance(key, VolumeKey) else "Pod"
+        about = {"apiVersion": "v1", "kind": kind, "namespace": key.namespace, "name": key.name, "uid": key.uid}
         if event.field_path:
             about["fieldPath"] = event.field_path
         return {

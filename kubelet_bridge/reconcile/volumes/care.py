@@ -42,7 +42,7 @@ def look_after(
         return VolumePlan(notes=[PodEvent(EventType.WARNING, "VolumeEndangered", message)])
     if not intent.populated:
         return VolumePlan(notes=progress.notes(datavolume))
-    return _grow(intent, claim, volume, backing, datavolume)
+    return _grow(intent, claim, volume, backing)
 
 
 def lose(intent: VolumeIntent, what: str) -> VolumePlan:
@@ -79,12 +79,11 @@ def _grow(
     claim: PersistentVolumeClaim,
     volume: PersistentVolume,
     backing: PersistentVolumeClaim,
-    datavolume: DataVolume,
 ) -> VolumePlan:
     growth = expansion.next_move(intent, claim, volume, backing)
     match growth.move:
         case Move.NOTHING:
-            return VolumePlan(notes=progress.notes(datavolume))
+            return VolumePlan()
         case Move.ANNOUNCE:
             return VolumePlan(step=PatchClaim(expansion.announced(claim)))
         case Move.GROW_BACKING:

@@ -33,6 +33,7 @@ from kubelet_bridge.reconcile.volumes.actions import (
     Step,
 )
 from kubelet_bridge.reconcile.volumes.ports import ClaimEventPort, ImagePort, StoragePort, VolumeIntentPort
+from kubelet_bridge.translate.storage import progress
 from kubelet_bridge.translate.storage.classparameters import class_parameters
 from kubelet_bridge.translate.storage.promise import wanted_source
 from kubelet_bridge.translate.storage.refusal import CannotProvision
@@ -80,7 +81,10 @@ class VolumeExecutor:
             case Accept(accepted):
                 return await self._save(snapshot, "accept", accepted, "Accepted")
             case Record(changed, reason):
-                return await self._save(snapshot, "record", changed, reason)
+                saved = await self._save(snapshot, "record", changed, reason)
+                if reason == "Populated" and snapshot.datavolume is not None:
+                    self._events.record_on_claim(snapshot.key, progress.notes(snapshot.datavolume))
+                return saved
             case Confirm(part):
                 return await self._storage.confirm(snapshot, part)
             case LookUp() | PatchClaim() | Reschedule():

@@ -1,6 +1,6 @@
 """The disks' sync loop: ``sync(key)`` takes one disk as far as it can go now. Events carry only the key.
 
-What it keeps in memory may be lost: how often a disk's tries have failed.
+What it keeps in memory may be lost: how often a disk's tries have failed, and what its claim was told last.
 """
 
 import asyncio
@@ -17,7 +17,7 @@ from kubelet_bridge.reconcile.ports import Clock
 from kubelet_bridge.reconcile.volumes.actions import VolumePlan
 from kubelet_bridge.reconcile.volumes.executor import VolumeExecutor
 from kubelet_bridge.reconcile.volumes.planner import plan
-from kubelet_bridge.reconcile.volumes.ports import ClaimEventPort, ImagePort, StoragePort, VolumeIntentPort
+from kubelet_bridge.reconcile.volumes.ports import NO_CDI, ClaimEventPort, ImagePort, StoragePort, VolumeIntentPort
 
 log = structlog.get_logger(__name__)
 
@@ -60,6 +60,7 @@ class VolumeLoop:
         self._workers = workers
         self._resync = resync
         self._tries: dict[VolumeKey, _Tries] = {}
+        self._told: dict[VolumeKey, list[PodEvent]] = {}
 
     def enqueue(self, key: VolumeKey) -> None:
         """Something about this disk may have changed."""
@@ -84,8 +85,11 @@ class VolumeLoop:
             await asyncio.sleep(self._resync)
 
     def _forget_all_but(self, keys: Iterable[VolumeKey]) -> None:
-        for key in self._tries.keys() - {*keys}:
+        known = {*keys}
+        for key in self._tries.keys() - known:
             del self._tries[key]
+        for key in self._told.keys() - known:
+            del self._told[key]
 
     async def _work(self) -> None:
         while True:
@@ -125,14 +129,22 @@ class VolumeLoop:
         """
         try:
             planned = await self._walk(key)
-        except (Forbidden, Invalid) as error:  # a quota, a policy, a webhook: for whoever made the claim
-            self._events.record_on_claim(key, [PodEvent(EventType.WARNING, "ProvisioningFailed", error.message)])
+        except BridgeError as error:
+            if isinstance(error, Forbidden | Invalid) or error.reason == NO_CDI:  # for whoever made the claim
+                self._events.record_on_claim(key, [PodEvent(EventType.WARNING, "ProvisioningFailed", error.message)])
             raise
-        self._events.record_on_claim(key, planned.notes)
         if planned.failing:
+            self._events.record_on_claim(key, planned.notes)
             return self._later(key, None)
+        self._tell(key, planned.notes)
         self._tries.pop(key, None)
         return planned.requeue_after
+
+    def _tell(self, key: VolumeKey, notes: list[PodEvent]) -> None:
+        """News only: a disk that stays as it is makes no events."""
+        if notes and notes != self._told.get(key):
+            self._told[key] = notes
+            self._events.record_on_claim(key, notes)
 
     async def _walk(self, key: VolumeKey) -> VolumePlan:
         intent = self._intents.get(key.uid)

@@ -11,6 +11,9 @@ from kubelet_bridge.model.volumesnapshot import ImageOffer, Part, VolumeInputs, 
 
 Json = dict[str, Any]
 
+NO_CDI = "NoCDI"
+"""Reason of the ``errors.Transient`` by which a cluster without DataVolumes is told from one without *that* one."""
+
 
 class StoragePort(Protocol):
     """Claims, volumes and DataVolumes: a cached view, reads that confirm, and the writes of a disk's life.
@@ -34,7 +37,7 @@ class StoragePort(Protocol):
     async def confirm(self, snapshot: VolumeSnapshot, part: Part) -> VolumeSnapshot:
         """The snapshot with what a GET found of ``part``, or with ``part`` among the absent ones on a 404 for it.
 
-        A 404 for its kind is no answer: then ``errors.Transient`` says that CDI is not there.
+        A 404 for its kind is no answer: then ``errors.Transient`` with the reason ``NO_CDI``.
         """
         ...
 
