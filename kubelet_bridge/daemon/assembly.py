@@ -21,6 +21,7 @@ from kubelet_bridge.aio.tasks import every
 from kubelet_bridge.daemon import serving
 from kubelet_bridge.daemon.cachedpods import CachedPods
 from kubelet_bridge.daemon.consolelogs import console_logs
+from kubelet_bridge.daemon.disks import Disks
 from kubelet_bridge.daemon.fromsettings import bridge_config, check_quantities, identity
 from kubelet_bridge.daemon.guestside import GuestSide
 from kubelet_bridge.daemon.imagecatalogue import ImageCatalogue
@@ -103,6 +104,10 @@ class Assembly:
             dropped=lambda: metrics.events_posted.labels("dropped").inc(),
         )  # fmt: skip
         self.warnings = WarningCopier(self.client, self.view, self.events.record, since=utc_now())
+        self.disks = Disks(
+            self.client, self.view.vms, self.database, self.events, settings.node_name, clock=utc_now,
+            resync=settings.resync_seconds,
+        )  # fmt: skip
         self.own_node = Informer(self.client, NODES, field_selector=f"metadata.name={settings.node_name}")
         self.meter = NodeMeter(
             settings.node_name, Path(settings.state_dir), pods=self.view.pods.all, alive=self._alive,
@@ -172,6 +177,7 @@ class Assembly:
             Part(name="KubeVirt", run=self._attend_kubevirt),
             Part(name="image catalogue", run=self.images.run),
             Part(name="corridor", run=self._corridor),
+            Part(name="disks", run=self.disks.run),
             Part(name="loop lag", run=lambda: measure_lag(self.metrics.loop_lag.observe)),
         ]
 

@@ -1,0 +1,83 @@
+"""The disks' corridor, made and run beside the Pods'. Without CDI it tells claims so; the Pods' goes on meanwhile."""
+
+import asyncio
+from collections.abc import Callable
+from datetime import datetime
+
+import msgspec
+import structlog
+
+from kubelet_bridge.aio.tasks import every
+from kubelet_bridge.errors import Transient
+from kubelet_bridge.kube.claimusers import claim_users
+from kubelet_bridge.kube.client import Client
+from kubelet_bridge.kube.eventrecorder import EventRecorder
+from kubelet_bridge.kube.informer import Informer
+from kubelet_bridge.kube.storageview import StorageView
+from kubelet_bridge.model.storage import PersistentVolume
+from kubelet_bridge.reconcile.volumes.loop import VolumeLoop
+from kubelet_bridge.reconcile.volumes.ports import ImagePort
+from kubelet_bridge.store.database import Database
+from kubelet_bridge.store.volumerebuild import rebuild_volumes
+from kubelet_bridge.store.volumes import VolumeStore
+
+log = structlog.get_logger(__name__)
+
+_PRUNE_EVERY = 3600.0
+
+
+class Disks:
+    """One virtual node's disks. ``vms`` are those of its Pods, and ``images`` the catalogue, if there is one."""
+
+    def __init__(
+        self,
+        client: Client,
+        vms: Informer,
+        database: Database,
+        events: EventRecorder,
+        node_name: str,
+        *,
+        clock: Callable[[], datetime],
+        resync: float,
+        images: ImagePort | None = None,
+    ) -> None:
+        self.view = StorageView(client, lambda namespace, claim: claim_users(vms, namespace, claim))
+        self.store: VolumeStore | None = None
+        self._vms = vms
+        self._database = database
+        self._events = events
+        self._node = node_name
+        self._clock = clock
+        self._resync = resync
+        self._images = images
+
+    async def run(self) -> None:
+        """Once the caches are full: fill a lost store, then work on disks for ever."""
+        async with asyncio.TaskGroup() as group:
+            for informer in self.view.informers:
+                group.create_task(informer.run(), name=f"watch {informer.resource.plural}")
+            group.create_task(self._corridor(), name="disks' corridor")
+
+    async def _corridor(self) -> None:
+        store = await VolumeStore.load(self._database)
+        await self.view.wait_synced()
+        await self._vms.wait_synced()
+        await self._recover(store)
+        self.store = store
+        loop = VolumeLoop(
+            self.view, store, self._events, self._node, clock=self._clock, images=self._images, resync=self._resync
+        )
+        self.view.subscribe(loop.enqueue)
+        async with asyncio.TaskGroup() as group:
+            group.create_task(loop.run(), name="disks' loop")
+            group.create_task(
+                every(_PRUNE_EVERY, lambda: store.prune(self._clock()), jitter=0.1, tolerate=(Transient,)),
+                name="prune disks",
+            )
+
+    async def _recover(self, store: VolumeStore) -> None:
+        """Take in the disks that the cluster shows and the store does not know: it was lost."""
+        volumes = [msgspec.json.decode(one.raw, type=PersistentVolume) for one in self.view.volumes.all()]
+        rebuilt = rebuild_volumes(volumes, self._node, new_id=store.new_id)
+        if found := await store.adopt(rebuilt, now=self._clock()):
+            log.warning("rows of disks rebuilt from the cluster", count=found)
