@@ -1,0 +1,155 @@
+"""The disks' view of the cluster: whose an object is, what an absence is, and what a write may touch."""
+
+from typing import Any, cast
+
+import msgspec
+import pytest
+
+from kubelet_bridge.errors import Conflict, Forbidden, NotFound, Transient
+from kubelet_bridge.kube.client import Client, PatchType
+from kubelet_bridge.kube.informer import Informer
+from kubelet_bridge.kube.storageview import StorageView
+from kubelet_bridge.kube.watch import EventKind
+from kubelet_bridge.model.resources import Resource
+from kubelet_bridge.model.storagenames import ANNOTATION_PVC_NAME, ANNOTATIONS_PROVISIONER, LABEL_PVC_UID, PROVISIONER
+from kubelet_bridge.model.volumeintent import Promise, VolumeIntent, VolumeKey
+from kubelet_bridge.model.volumesnapshot import Part, VolumeSnapshot
+from kubelet_bridge.reconcile.volumes.ports import NO_CDI
+from tests.support.volumes import NOW
+
+KEY = VolumeKey("shop", "data", "u1")
+ROW = VolumeIntent(
+    uid="u1", id="vol_1", namespace="shop", name="data", datavolume="data-u1", accepted_at=NOW,
+    promise=Promise(size="1Gi", access_modes=[], volume_mode="", storage_class="", reclaim="Delete"),  # type: ignore[arg-type]
+)  # fmt: skip
+MARKS = {"labels": {LABEL_PVC_UID: "u1"}, "annotations": {ANNOTATION_PVC_NAME: "data"}}
+
+Json = dict[str, Any]
+
+
+class Server:
+    """Answers with what it is told to, and keeps what it was asked."""
+
+    def __init__(self) -> None:
+        self.answer: Json | Exception = {}
+        self.asked: list[tuple[str, str, Any]] = []
+
+    def _answer(self, method: str, path: str, body: Any = None) -> bytes:
+        self.asked.append((method, path, body))
+        if isinstance(self.answer, Exception):
+            raise self.answer
+        return msgspec.json.encode(self.answer)
+
+    async def get(self, resource: Resource, namespace: str | None, name: str) -> bytes:
+        return self._answer("GET", resource.path(namespace, name))
+
+    async def request(self, method: str, path: str, *, body: bytes, **_: Any) -> bytes:
+        return self._answer(method, path, msgspec.json.decode(body))
+
+    async def patch(
+        self, resource: Resource, namespace: str | None, name: str, body: Json, *, kind: PatchType,
+        subresource: str | None = None,
+    ) -> bytes:  # fmt: skip
+        return self._answer("PATCH", resource.path(namespace, name, subresource), body)
+
+    async def delete(self, resource: Resource, namespace: str | None, name: str, *, uid: str) -> bytes:
+        return self._answer("DELETE", resource.path(namespace, name), uid)
+
+
+@pytest.fixture
+def server() -> Server:
+    return Server()
+
+
+@pytest.fixture
+async def view(server: Server) -> StorageView:
+    return StorageView(cast("Client", server), lambda _namespace, _claim: ["web"])
+
+
+def put(informer: Informer, name: str, uid: str, *, namespace: str = "shop", **fields: Any) -> Json:
+    metadata = {"name": name, "uid": uid, "resourceVersion": "5", **fields.pop("metadata", {})}
+    made = {"metadata": metadata | ({"namespace": namespace} if namespace else {}), **fields}
+    cached = informer.learn(msgspec.json.encode(made))
+    for handler in informer._handlers:  # as the watch will
+        handler(EventKind.ADDED, cached)
+    return made
+
+
+def put_volume(view: StorageView, claim: Json, **metadata: Any) -> Json:
+    spec = {"csi": {"driver": PROVISIONER, "volumeHandle": "shop/data-u1"}, "claimRef": claim}
+    return put(view.volumes, "pvc-u1", "pv-1", namespace="", metadata=MARKS | metadata, spec=spec)
+
+
+async def test_every_change_about_a_disk_has_the_same_key(view: StorageView) -> None:
+    keys: list[VolumeKey] = []
+    view.subscribe(keys.append)
+    put(view.datavolumes, "data-u1", "dv-1", metadata=MARKS)
+    put(view.claims, "data-u1", "real-1")
+    put_volume(view, {"namespace": "shop", "name": "data", "uid": "u1"})
+    put(view.claims, "data", "u1", spec={"volumeName": "pvc-u1"})
+    put(view.claims, "given-to-later", "u2", spec={"volumeName": "pvc-u1"})
+    put(view.claims, "none-of-ours", "u3")
+    assert keys == [KEY] * 5
+
+
+async def test_claims_that_ask_are_found(view: StorageView) -> None:
+    for number, name in enumerate(ANNOTATIONS_PROVISIONER):
+        put(view.claims, f"data-{number}", f"u{number}", metadata={"annotations": {name: PROVISIONER}})
+    put(view.claims, "other", "u9", metadata={"annotations": {ANNOTATIONS_PROVISIONER[0]: "csi.example.com"}})
+    assert sorted(key.name for key in list(view.keys())) == ["data-0", "data-1"]
+
+
+async def test_a_successor_of_the_same_name_is_not_the_claim(view: StorageView) -> None:
+    put(view.claims, "data", "u2")
+    snapshot = view.load(KEY, ROW)
+    assert (snapshot.claim, snapshot.users) == (None, ["web"])
+
+
+async def test_a_volume_says_which_claim_it_serves_now(view: StorageView) -> None:
+    put(view.claims, "later", "u2")
+    put_volume(view, {"namespace": "shop", "name": "later", "uid": "u2"})
+    claim = view.load(KEY, ROW).claim
+    assert claim is not None
+    assert claim.metadata.name == "later"
+
+
+async def test_only_a_404_about_the_object_is_an_absence(view: StorageView, server: Server) -> None:
+    snapshot = VolumeSnapshot(key=KEY, intent=ROW)
+    server.answer = NotFound(404, "NotFound", 'datavolumes.cdi.kubevirt.io "data-u1" not found')
+    assert (await view.confirm(snapshot, Part.DATAVOLUME)).absent == {Part.DATAVOLUME}
+    server.answer = NotFound(404, "", "HTTP 404")
+    with pytest.raises(Transient) as raised:
+        await view.confirm(snapshot, Part.DATAVOLUME)
+    assert raised.value.reason == NO_CDI
+    server.answer = Forbidden(403, "Forbidden", "no")
+    with pytest.raises(Forbidden):
+        await view.confirm(snapshot, Part.VOLUME)
+
+
+async def test_a_claim_of_another_uid_is_an_absence_too(view: StorageView, server: Server) -> None:
+    server.answer = {"metadata": {"name": "data", "uid": "u2"}}
+    assert (await view.confirm(VolumeSnapshot(key=KEY), Part.CLAIM)).absent == {Part.CLAIM}
+
+
+async def test_what_is_deleted_at_once_is_not_seen_any_more(view: StorageView, server: Server) -> None:
+    put(view.datavolumes, "data-u1", "dv-1", metadata=MARKS)
+    server.answer = {"kind": "Status", "status": "Success"}
+    await view.delete_datavolume("shop", "data-u1", uid="dv-1")
+    assert server.asked[-1][2] == "dv-1"
+    assert view.load(KEY, ROW).datavolume is None
+
+
+async def test_finalizers_are_changed_as_they_are_known(view: StorageView, server: Server) -> None:
+    made = put_volume(view, {}, finalizers=["kubelet-bridge.io/datavolume"], deletionTimestamp="2026-01-01T00:00:00Z")
+    made["metadata"] |= {"finalizers": [], "resourceVersion": "6"}
+    server.answer = made
+    await view.mark_volume("pvc-u1", {"finalizers": []}, uid="pv-1")
+    assert server.asked[-1][2] == {"metadata": {"finalizers": [], "resourceVersion": "5", "uid": "pv-1"}}
+    assert view.load(KEY, ROW).volume is None
+
+
+async def test_a_write_to_another_incarnation_is_no_error(view: StorageView, server: Server) -> None:
+    server.answer = Conflict(409, "Conflict", "the UID in the precondition is another")
+    await view.delete_volume("pvc-u1", uid="pv-1")
+    await view.grow_volume("pvc-u1", 1 << 30, uid="pv-1")
+    assert [method for method, _, _ in server.asked] == ["DELETE", "PATCH"]
