@@ -11,9 +11,11 @@ import yaml
 from kubelet_bridge.cli.renderdisks import disks, packaged_images
 from kubelet_bridge.errors import Terminal
 from kubelet_bridge.model.core import ConfigMap, Pod, Secret, Service
-from kubelet_bridge.model.meta import PodKey, machine_key, vm_name
-from kubelet_bridge.model.snapshot import Inputs, PodEvent, Snapshot
+from kubelet_bridge.model.meta import ObjectMeta, PodKey, machine_key, vm_name
+from kubelet_bridge.model.snapshot import Inputs, PodClaim, PodEvent, Snapshot
+from kubelet_bridge.model.storage import ClaimPhase, ClaimStatus, PersistentVolume, PersistentVolumeClaim
 from kubelet_bridge.reconcile.goldenplanner import NoGoldenImage
+from kubelet_bridge.translate.claims import claim_names
 from kubelet_bridge.translate.config import BridgeConfig
 from kubelet_bridge.translate.image import Unresolvable
 from kubelet_bridge.translate.machines import is_wanted, machines, part, told, worded
@@ -157,7 +159,14 @@ def _inputs(objects: list[Json], pod: Pod) -> Inputs:
         config_maps={one.metadata.name: one for one in config_maps},
         secrets={one.metadata.name: one for one in secrets},
         services=[msgspec.convert(one, Service) for one in of("Service")],
+        claims={name: _as_if_bound(name) for name in claim_names(pod).values()},
     )
+
+
+def _as_if_bound(name: str) -> PodClaim:
+    """Without a cluster nobody knows what is behind a claim: it stands for itself."""
+    claim = PersistentVolumeClaim(metadata=ObjectMeta(name=name), status=ClaimStatus(phase=ClaimPhase.BOUND.value))
+    return PodClaim(claim, PersistentVolume())
 
 
 def _merged(secret: Json) -> Json:

@@ -5,17 +5,29 @@ from typing import TypeVar
 
 import msgspec
 
-from kubelet_bridge.errors import NotFound
+from kubelet_bridge.errors import NotFound, Transient
 from kubelet_bridge.kube.client import Client
 from kubelet_bridge.model.core import ConfigMap, Pod, Secret, Service
-from kubelet_bridge.model.resources import CONFIGMAPS, SECRETS, SERVICES, Resource
-from kubelet_bridge.model.snapshot import Inputs
-from kubelet_bridge.translate.environment import references
+from kubelet_bridge.model.resources import (
+    CONFIGMAPS,
+    DATAVOLUMES,
+    PERSISTENTVOLUMECLAIMS,
+    PERSISTENTVOLUMES,
+    SECRETS,
+    SERVICES,
+    STORAGECLASSES,
+    Resource,
+)
+from kubelet_bridge.model.snapshot import Inputs, PodClaim
+from kubelet_bridge.model.storage import DataVolume, PersistentVolume, PersistentVolumeClaim, StorageClass
+from kubelet_bridge.model.storagenames import PROVISIONER, datavolume_of
+from kubelet_bridge.translate.claims import claim_names
+from kubelet_bridge.translate.environment import is_object_name, references
 
 SERVICES_FRESH = 5.0
 """Seconds for which a namespace's list of Services serves the next Pod too."""
 
-Kind = TypeVar("Kind", ConfigMap, Secret)
+Kind = TypeVar("Kind", ConfigMap, Secret, PersistentVolumeClaim, PersistentVolume, StorageClass, DataVolume)
 
 
 class _ServiceList(msgspec.Struct):
@@ -50,12 +62,34 @@ class InputReader:
             config_maps={name: await self._get(CONFIGMAPS, namespace, name, ConfigMap) for name in sorted(config_maps)},
             secrets={name: await self._get(SECRETS, namespace, name, Secret) for name in sorted(secrets)},
             services=await self._service_links(pod),
+            claims={name: await self._claim(namespace, name) for name in sorted({*claim_names(pod).values()})},
         )
 
-    async def _get(self, resource: Resource, namespace: str, name: str, kind: type[Kind]) -> Kind | None:
+    async def _claim(self, namespace: str, name: str) -> PodClaim | None:
+        """A claim of the Pod, with what stands behind it."""
+        if not is_object_name(name):
+            return None
+        claim = await self._get(PERSISTENTVOLUMECLAIMS, namespace, name, PersistentVolumeClaim)
+        if claim is None:
+            return None
+        if not claim.spec.volume_name:
+            of = claim.spec.storage_class_name
+            return PodClaim(
+                claim, storage_class=await self._get(STORAGECLASSES, None, of, StorageClass) if of else None
+            )
+        volume = await self._get(PERSISTENTVOLUMES, None, claim.spec.volume_name, PersistentVolume)
+        csi = volume.spec.csi if volume is not None else None
+        if csi is None or csi.driver != PROVISIONER:
+            return PodClaim(claim, volume)
+        behind = await self._get(DATAVOLUMES, namespace, datavolume_of(csi.volume_handle), DataVolume)
+        return PodClaim(claim, volume, datavolume=behind)
+
+    async def _get(self, resource: Resource, namespace: str | None, name: str, kind: type[Kind]) -> Kind | None:
         try:
             return msgspec.json.decode(await self._client.get(resource, namespace, name), type=kind)
-        except NotFound:
+        except NotFound as error:
+            if error.reason != "NotFound":  # the server does not know the kind: that says nothing of the object
+                raise Transient(f"the cluster has no {resource.plural}", reason="NoSuchKind") from error
             return None
 
     async def _service_links(self, pod: Pod) -> list[Service]:

@@ -11,6 +11,7 @@ from kubelet_bridge.model.intent import Intent
 from kubelet_bridge.model.kubevirt import Launcher, VirtualMachine, VirtualMachineInstance
 from kubelet_bridge.model.machine import Machine
 from kubelet_bridge.model.meta import PodKey
+from kubelet_bridge.model.storage import DataVolume, PersistentVolume, PersistentVolumeClaim, StorageClass
 
 
 class EventType(StrEnum):
@@ -36,6 +37,18 @@ class TokenWanted(msgspec.Struct, frozen=True):
     expiration_seconds: int = 3600
 
 
+class PodClaim(msgspec.Struct, frozen=True):
+    """A claim that a Pod names, and what stands behind it, as far as it is there.
+
+    ``storage_class`` is that of a claim which is not bound; ``datavolume`` the one behind a disk of ours.
+    """
+
+    claim: PersistentVolumeClaim
+    volume: PersistentVolume | None = None
+    storage_class: StorageClass | None = None
+    datavolume: DataVolume | None = None
+
+
 class Inputs(msgspec.Struct, frozen=True):
     """What a Pod's spec points at, by name, within its namespace. A name that maps to None was looked for in vain.
 
@@ -48,6 +61,7 @@ class Inputs(msgspec.Struct, frozen=True):
     secrets: dict[str, Secret | None] = {}
     services: list[Service] = []
     tokens: dict[TokenWanted, str | None] = {}
+    claims: dict[str, PodClaim | None] = {}
     unreadable: str = ""
 
 

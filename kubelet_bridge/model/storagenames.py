@@ -31,6 +31,9 @@ ANNOTATION_SELECTED_NODE = "volume.kubernetes.io/selected-node"
 ANNOTATION_PROVISIONED_BY = "pv.kubernetes.io/provisioned-by"
 ANNOTATION_BIND_NOW = "cdi.kubevirt.io/storage.bind.immediate.requested"
 
+ANNOTATION_KEEP_WHEN_DONE = "cdi.kubevirt.io/storage.deleteAfterCompletion"
+"""With ``false``, a CDI that removes DataVolumes which are done leaves this one: its absence would mean a loss."""
+
 ATTRIBUTE_DATAVOLUME = "dataVolume"
 ATTRIBUTE_DATAVOLUME_UID = "dataVolumeUid"
 
@@ -48,6 +51,11 @@ def datavolume_name(pvc_name: str, pvc_uid: str) -> str:
     """The DataVolume of a claim, and the claim behind it: a DNS label that cannot be the user's claim's own name."""
     stem = _NOT_IN_A_LABEL.sub("-", pvc_name[:_NAME_LENGTH]).strip("-") or "disk"
     return f"{stem}-{pvc_uid.replace('-', '')[:8]}"
+
+
+def datavolume_of(volume_handle: str) -> str:
+    """The DataVolume in a ``volumeHandle`` of ours, ``NAMESPACE/DATAVOLUME``; the claim behind it has its name."""
+    return volume_handle.partition("/")[2]
 
 
 def is_populators(pvc_name: str) -> bool:

@@ -13,7 +13,7 @@ from kubelet_bridge.errors import Terminal
 from kubelet_bridge.model.core import Container, Pod
 from kubelet_bridge.model.intent import Hosting
 from kubelet_bridge.model.quantity import InvalidQuantity, Quantity
-from kubelet_bridge.translate import annotations, userdata
+from kubelet_bridge.translate import annotations, disksettings, userdata
 from kubelet_bridge.translate.config import BridgeConfig
 from kubelet_bridge.translate.environment import is_object_name
 from kubelet_bridge.translate.image import hosting, is_container_disk
@@ -299,6 +299,12 @@ RULES: tuple[Row, ...] = (
         _annotated(annotations.CONTAINERS),
         f"is neither {ONE_VM}, one virtual machine for all containers, nor {VM_PER_CONTAINER}",
         lambda pod: _annotation(pod, annotations.CONTAINERS) not in ("", ONE_VM, VM_PER_CONTAINER),
+    ),
+    Row(
+        f"metadata.annotations[{disksettings.ANNOTATION}*]",
+        "names no volume of the Pod, or is not its bus (virtio, scsi, sata, usb), cdrom (true, false) or boot-order (a"
+        " number from 1 that no other volume has)",
+        disksettings.faults,
     ),
     flag(
         _annotated(annotations.USER),

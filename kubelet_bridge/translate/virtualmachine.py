@@ -15,6 +15,7 @@ from kubelet_bridge.model.quantity import Quantity
 from kubelet_bridge.model.snapshot import EventType, Inputs, PodEvent, Snapshot
 from kubelet_bridge.translate import (
     annotations,
+    claims,
     cloudinit,
     environment,
     image,
@@ -72,7 +73,7 @@ def build(snapshot: Snapshot, vm_name: str, config: BridgeConfig) -> Manifests:
     Raises:
         CannotTranslate: the Pod can never be a VM as it is written.
         Unresolvable: its image is nothing to boot from.
-        MissingInputs: a ConfigMap, a Secret or a key of one is not there.
+        MissingInputs: a ConfigMap, a Secret or a key of one is not there, or a claim cannot be a disk (yet).
     """
     pod, key = snapshot.pod, snapshot.key
     if pod is None:
@@ -85,7 +86,9 @@ def build(snapshot: Snapshot, vm_name: str, config: BridgeConfig) -> Manifests:
     user = boot.image.user if boot.image else ""
     secret = cloudinit.secret(pod, key, config, guest.variables, guest.authorized_keys, guest.own, image_user=user)
     root = rootdisk.size(pod, boot).wanted if rootdisk.has_one(boot) else 0
-    disks = volumes.build(pod, boot, secret["metadata"]["name"], config, root_disk=rootdisk.name(key, boot))
+    real = claims.real_claims(pod, snapshot.inputs or Inputs())
+    root_disk = rootdisk.name(key, boot)
+    disks = volumes.build(pod, boot, secret["metadata"]["name"], config, real.names, root_disk=root_disk)
     dns, dns_notes = network.dns(pod)
     spec = _instance_spec(pod, key, size, disks, config, managed=kind is not Hosting.MACHINE) | dns
     machine = _virtual_machine(pod, key, vm_name, spec, config)
@@ -99,7 +102,7 @@ def build(snapshot: Snapshot, vm_name: str, config: BridgeConfig) -> Manifests:
         boot=boot,
         hosting=kind,
         allocation=_allocation(pod, key, size, disks.scratch + root, managed=kind is not Hosting.MACHINE),
-        notes=[*image.notes(boot), *remarks(pod, config), *guest.notes, *dns_notes],
+        notes=[*image.notes(boot), *remarks(pod, config), *guest.notes, *real.notes, *dns_notes],
     )
 
 

@@ -5,7 +5,8 @@ workload, ConfigMaps and Secrets come as a CD image whose label is the same. Whe
 claims are disks: the manifest brings files, and an ``emptyDir`` is a directory in the guest.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from itertools import count
 from typing import Any
 
 import msgspec
@@ -14,7 +15,9 @@ from kubelet_bridge.model.core import Pod
 from kubelet_bridge.model.intent import Hosting
 from kubelet_bridge.model.meta import short_hash
 from kubelet_bridge.model.quantity import Quantity
+from kubelet_bridge.translate.claims import source as claim_source
 from kubelet_bridge.translate.config import BridgeConfig
+from kubelet_bridge.translate.disksettings import settings
 from kubelet_bridge.translate.image import BootImage, ImageKind, hosting
 from kubelet_bridge.translate.resources import promised
 
@@ -51,18 +54,27 @@ def serial(volume_name: str) -> str:
     return f"{volume_name[: _SERIAL_LENGTH - 9]}-{short_hash(volume_name)}"
 
 
-def build(pod: Pod, boot: BootImage, cloud_init_secret: str, config: BridgeConfig, *, root_disk: str = "") -> Disks:
-    """The VM's disks: first the one it boots from, last cloud-init's.
+def build(
+    pod: Pod,
+    boot: BootImage,
+    cloud_init_secret: str,
+    config: BridgeConfig,
+    claims: Mapping[str, str],
+    *,
+    root_disk: str = "",
+) -> Disks:
+    """The VM's disks: first the one of its image, last cloud-init's.
 
-    ``root_disk`` is the DataVolume of an image that needs a disk of its own (``rootdisk.has_one``).
+    ``claims`` are the real ones (``translate.claims``), by name of the volume. ``root_disk`` is the DataVolume of an
+    image that needs a disk of its own (``rootdisk.has_one``).
     """
     taken = {str(volume.get("name")) for volume in pod.spec.volumes}
     root, cloud_init = _free_name("root", taken), _free_name("cloudinit", taken)
-    disks: list[dict[str, Any]] = [{"name": root, "disk": {"bus": "virtio"}, "bootOrder": 1}]
+    disks: list[dict[str, Any]] = [{"name": root, "disk": {"bus": "virtio"}, "bootOrder": _boot_order(pod)}]
     volumes: list[dict[str, Any]] = [{"name": root, **_root(pod, boot, root_disk)}]
-    for name, source in pod_volumes(pod, config):
-        read_only = {"readonly": True} if source.get("persistentVolumeClaim", {}).get("readOnly") else {}
-        disks.append({"name": name, "disk": {"bus": "virtio", **read_only}, "serial": serial(name)})
+    for name, source in pod_volumes(pod, config, claims):
+        read_only = bool(source.get("persistentVolumeClaim", {}).get("readOnly"))
+        disks.append({"name": name, **settings(pod, name).device(read_only=read_only), "serial": serial(name)})
         volumes.append({"name": name, **source})
     if boot.kind is ImageKind.OCI_APPLICATION:
         scratch_name = _free_name("scratch", taken)
@@ -75,6 +87,12 @@ def build(pod: Pod, boot: BootImage, cloud_init_secret: str, config: BridgeConfi
     )
     scratch = sum(Quantity.parse(one["emptyDisk"]["capacity"]).ceil() for one in volumes if "emptyDisk" in one)
     return Disks(disks, volumes, scratch)
+
+
+def _boot_order(pod: Pod) -> int:
+    """Of the image's disk: the first place that no volume has."""
+    taken = {settings(pod, str(one.get("name"))).boot_order for one in pod.spec.volumes}
+    return next(order for order in count(1) if order not in taken)
 
 
 def _free_name(wanted: str, taken: set[str]) -> str:
@@ -107,16 +125,21 @@ def _container_disk(pod: Pod, boot: BootImage) -> dict[str, Any]:
     return {"image": boot.reference, **{field: value for field, value in optional.items() if value}}
 
 
-def pod_volumes(pod: Pod, config: BridgeConfig) -> Iterator[tuple[str, dict[str, Any]]]:
+def pod_volumes(pod: Pod, config: BridgeConfig, claims: Mapping[str, str]) -> Iterator[tuple[str, dict[str, Any]]]:
     """Those of the Pod's volumes that become disks, as ``(name, KubeVirt's volume source)``."""
     managed = hosting(pod, config) is not Hosting.MACHINE
     for volume in pod.spec.volumes:
         kind = source_of(volume)
         if managed and kind != "persistentVolumeClaim":
             continue
-        source = _disk_source(kind, volume.get(kind) or {}, serial(str(volume.get("name"))), config)
+        name = str(volume.get("name"))
+        source = (
+            claim_source(volume, claims[name])
+            if kind == "persistentVolumeClaim"
+            else _disk_source(kind, volume.get(kind) or {}, serial(name), config)
+        )
         if source:
-            yield str(volume.get("name")), source
+            yield name, source
 
 
 def _disk_source(kind: str, source: dict[str, Any], label: str, config: BridgeConfig) -> dict[str, Any] | None:
@@ -124,9 +147,6 @@ def _disk_source(kind: str, source: dict[str, Any], label: str, config: BridgeCo
         case "emptyDir":
             size = Quantity.parse(source.get("sizeLimit") or 0) or Quantity.parse(config.default_volume_size)
             return {"emptyDisk": {"capacity": size.canonical()}}
-        case "persistentVolumeClaim":
-            read_only = {"readOnly": True} if source.get("readOnly") else {}
-            return {"persistentVolumeClaim": {"claimName": source.get("claimName"), **read_only}}
         case "configMap":
             return {"configMap": {"name": source.get("name"), **_optional(source), "volumeLabel": label}}
         case "secret":

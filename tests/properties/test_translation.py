@@ -22,7 +22,7 @@ from kubelet_bridge.translate.missing import MissingInputs
 from kubelet_bridge.translate.support import CannotTranslate, refusals
 from kubelet_bridge.translate.virtualmachine import Manifests
 from kubelet_bridge.translate.volumes import serial
-from tests.support.pods import CONFIG, built, config_map, secret
+from tests.support.pods import CONFIG, bound_claims, built, config_map, secret
 
 SUFFIXES: dict[str, int | Fraction] = {
     "": 1, "n": Fraction(1, 10**9), "u": Fraction(1, 10**6), "m": Fraction(1, 1000), "k": 10**3, "M": 10**6, "G": 10**9,
@@ -238,7 +238,7 @@ _inputs = Inputs({"m": config_map("m", A="1"), "gone": None}, {"m": secret("m", 
 
 def _attempt(pod: Pod) -> Manifests | str:
     try:
-        return built(pod, _inputs)
+        return built(pod, msgspec.structs.replace(_inputs, claims=bound_claims(pod)))
     except (CannotTranslate, Unresolvable, MissingInputs) as error:
         return error.message
 

@@ -9,7 +9,9 @@ import msgspec
 from kubelet_bridge.model.core import ConfigMap, Pod, Secret, Service
 from kubelet_bridge.model.intent import Intent
 from kubelet_bridge.model.meta import ObjectMeta, PodKey, vm_name
-from kubelet_bridge.model.snapshot import Inputs, Snapshot
+from kubelet_bridge.model.snapshot import Inputs, PodClaim, Snapshot
+from kubelet_bridge.model.storage import PersistentVolume, PersistentVolumeClaim
+from kubelet_bridge.translate.claims import claim_names
 from kubelet_bridge.translate.config import BridgeConfig, GuestAccess
 from kubelet_bridge.translate.environment import references
 from kubelet_bridge.translate.virtualmachine import Manifests, build
@@ -64,7 +66,20 @@ def inputs_of(documents: list[dict[str, Any]], of: Pod) -> Inputs:
         },
         secrets={name: _secret(found["Secret"][name]) if name in found["Secret"] else None for name in secrets},
         services=[msgspec.convert(one, Service) for one in found["Service"].values()],
+        claims=bound_claims(of),
     )
+
+
+def bound_claims(of: Pod) -> dict[str, PodClaim | None]:
+    """The Pod's claims, each bound to a volume that every node reaches."""
+    return {name: bound_claim(name) for name in claim_names(of).values()}
+
+
+def bound_claim(name: str, *, volume: dict[str, Any] | None = None, **spec: Any) -> PodClaim:
+    """A claim bound to a volume of another provisioner; ``volume`` is over that one's spec."""
+    given = {"metadata": {"name": name}, "spec": {"volumeName": "pv", **spec}, "status": {"phase": "Bound"}}
+    bound = {"metadata": {"name": "pv"}, "spec": {"csi": {"driver": "csi.example.com"}, **(volume or {})}}
+    return PodClaim(msgspec.convert(given, PersistentVolumeClaim), msgspec.convert(bound, PersistentVolume))
 
 
 def _secret(document: dict[str, Any]) -> Secret:
@@ -80,7 +95,7 @@ def snapshot(of: Pod, inputs: Inputs | None = None) -> Snapshot:
         uid=key.uid, id="dpl_0golden0", namespace=key.namespace, name=key.name, vm_name=vm_name(key),
         accepted_at=datetime(2026, 1, 1, tzinfo=UTC),
     )  # fmt: skip
-    return Snapshot(key=key, pod=of, intent=intent, inputs=inputs or Inputs())
+    return Snapshot(key=key, pod=of, intent=intent, inputs=inputs or Inputs(claims=bound_claims(of)))
 
 
 def built(of: Pod, inputs: Inputs | None = None, config: BridgeConfig = CONFIG) -> Manifests:

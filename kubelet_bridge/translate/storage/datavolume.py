@@ -11,7 +11,12 @@ from kubelet_bridge.model.meta import (
     label_value,
 )
 from kubelet_bridge.model.resources import DATAVOLUMES
-from kubelet_bridge.model.storagenames import ANNOTATION_BIND_NOW, ANNOTATION_PVC_NAME, LABEL_PVC_UID
+from kubelet_bridge.model.storagenames import (
+    ANNOTATION_BIND_NOW,
+    ANNOTATION_KEEP_WHEN_DONE,
+    ANNOTATION_PVC_NAME,
+    LABEL_PVC_UID,
+)
 from kubelet_bridge.model.volumeintent import Promise, VolumeIntent
 
 Json = dict[str, Any]
@@ -31,7 +36,7 @@ def belongs(metadata: ObjectMeta, intent: VolumeIntent) -> bool:
 def build(intent: VolumeIntent, node_name: str) -> Json:
     """The manifest. It names no owner: a disk may outlive its claim."""
     promise = intent.promise
-    notes = {ANNOTATION_ID: intent.id, ANNOTATION_PVC_NAME: intent.name}
+    notes = {ANNOTATION_ID: intent.id, ANNOTATION_PVC_NAME: intent.name, ANNOTATION_KEEP_WHEN_DONE: "false"}
     if promise.bind_now:
         notes[ANNOTATION_BIND_NOW] = "true"
     return {

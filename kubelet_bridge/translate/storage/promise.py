@@ -11,7 +11,7 @@ from kubelet_bridge.model.storage import (
     StorageClass,
     VolumeMode,
 )
-from kubelet_bridge.model.storagenames import PROVISIONER
+from kubelet_bridge.model.storagenames import PROVISIONER, datavolume_of
 from kubelet_bridge.model.volumeintent import Promise
 from kubelet_bridge.model.volumesnapshot import ImageOffer, Origin, VolumeInputs
 from kubelet_bridge.translate.storage.classparameters import ClassParameters, class_parameters
@@ -142,4 +142,4 @@ def _behind(volume: PersistentVolume) -> str:
     csi = volume.spec.csi
     if csi is None or csi.driver != PROVISIONER:
         return ""
-    return csi.volume_handle.partition("/")[2]
+    return datavolume_of(csi.volume_handle)

@@ -1,0 +1,130 @@
+"""A Pod's claims as disks of its VM: which real claim the VM has, and which claims it cannot have.
+
+A claim of a class of ours stands for a DataVolume, and the VM has the real claim behind that. Any other claim is used
+directly, by the launcher Pod too: what only one Pod may use, or what this node would have had to be the first consumer
+of, cannot be.
+"""
+
+from typing import Any
+
+import msgspec
+
+from kubelet_bridge.model.core import Pod
+from kubelet_bridge.model.snapshot import EventType, Inputs, PodClaim, PodEvent
+from kubelet_bridge.model.storage import AccessMode, BindingMode, ClaimPhase, PersistentVolume
+from kubelet_bridge.model.storagenames import ATTRIBUTE_DATAVOLUME_UID, PROVISIONER, datavolume_of
+from kubelet_bridge.translate.missing import MissingInputs
+from kubelet_bridge.translate.vocabulary import Reason
+
+_KIND = "persistentVolumeClaim"
+_OUR_WAY = "use a class of kubelet-bridge with it as backingClass"
+
+
+class RealClaims(msgspec.Struct, frozen=True):
+    """By name of the Pod's volume: the claim that the VM has as a disk. ``notes`` are events for the Pod."""
+
+    names: dict[str, str]
+    notes: list[PodEvent] = []
+
+
+class _Obstacle(msgspec.Struct, frozen=True):
+    """Why a claim cannot be a disk: for now, or until somebody changes something."""
+
+    reason: str
+    text: str
+    waiting: Reason = Reason.CONTAINER_CREATING
+
+
+def claim_names(pod: Pod) -> dict[str, str]:
+    """The Pod's volumes that are claims: by name of the volume, the name of the claim."""
+    found = ((str(one.get("name")), one[_KIND] or {}) for one in pod.spec.volumes if _KIND in one)
+    return {name: str(source.get("claimName", "")) for name, source in found}
+
+
+def real_claims(pod: Pod, inputs: Inputs) -> RealClaims:
+    """The claims behind the Pod's.
+
+    Raises:
+        MissingInputs: one is not there, not bound, lost, or cannot be used by a virtual machine; all are named.
+    """
+    names: dict[str, str] = {}
+    obstacles: list[tuple[str, _Obstacle]] = []
+    notes: list[PodEvent] = []
+    for volume, claim in claim_names(pod).items():
+        found = _behind(claim, inputs.claims.get(claim))
+        if isinstance(found, _Obstacle):
+            obstacles.append((volume, found))
+            continue
+        names[volume] = found
+        notes += _remarks(volume, claim, inputs.claims.get(claim))
+    if obstacles:
+        raise _missing(obstacles)
+    return RealClaims(names, notes)
+
+
+def _missing(obstacles: list[tuple[str, _Obstacle]]) -> MissingInputs:
+    waiting = next((one.waiting for _, one in obstacles if one.waiting is not Reason.CONTAINER_CREATING), None)
+    return MissingInputs(
+        [one.text for _, one in obstacles],
+        [PodEvent(EventType.WARNING, one.reason, f'Volume "{volume}": {one.text}') for volume, one in obstacles],
+        waiting=waiting or Reason.CONTAINER_CREATING,
+    )
+
+
+def _behind(name: str, found: PodClaim | None) -> str | _Obstacle:
+    if found is None:
+        return _Obstacle("FailedMount", f'persistentvolumeclaim "{name}" not found')
+    if found.claim.phase is ClaimPhase.LOST:
+        return _unusable("VolumeLost", f'persistentvolumeclaim "{name}" has lost its volume')
+    if found.claim.phase is not ClaimPhase.BOUND or found.volume is None:
+        return _unbound(name, found)
+    csi = found.volume.spec.csi
+    if csi is not None and csi.driver == PROVISIONER:
+        return _datavolume(name, found, csi.volume_handle, csi.volume_attributes)
+    if AccessMode.READ_WRITE_ONCE_POD in found.claim.spec.access_modes:
+        text = f'persistentvolumeclaim "{name}" is ReadWriteOncePod: this Pod counts as the one that may use it'
+        return _unusable("UnsupportedAccessMode", f"{text}, and its virtual machine's launcher may not; {_OUR_WAY}")
+    return name
+
+
+def _unbound(name: str, found: PodClaim) -> _Obstacle:
+    of = found.storage_class
+    waits = of is not None and of.volume_binding_mode == BindingMode.WAIT_FOR_FIRST_CONSUMER
+    if of is None or of.provisioner == PROVISIONER or not waits:
+        return _Obstacle("FailedMount", f'persistentvolumeclaim "{name}" is not bound')
+    text = f'persistentvolumeclaim "{name}" waits for a first consumer on a real node, and this node is none'
+    return _unusable("UnsupportedBindingMode", f"{text}; {_OUR_WAY} ({of.metadata.name}), or bind it before")
+
+
+def _datavolume(name: str, found: PodClaim, handle: str, attributes: dict[str, str]) -> str | _Obstacle:
+    """The claim behind the DataVolume. Another one of its name holds something else, or nothing."""
+    datavolume = datavolume_of(handle)
+    promised = attributes.get(ATTRIBUTE_DATAVOLUME_UID, "")
+    if found.datavolume is None or (promised and found.datavolume.metadata.uid != promised):
+        text = f'the disk of persistentvolumeclaim "{name}", DataVolume {datavolume}, was deleted by somebody else'
+        return _unusable("VolumeLost", text)
+    return datavolume
+
+
+def _unusable(reason: str, text: str) -> _Obstacle:
+    return _Obstacle(reason, text, Reason.CREATE_CONTAINER_CONFIG_ERROR)
+
+
+def _remarks(volume: str, name: str, found: PodClaim | None) -> list[PodEvent]:
+    """What the VM cannot do with a disk."""
+    if found is None or found.volume is None or not _is_pinned(found.volume):
+        return []
+    text = f'Volume "{volume}": the disk of claim {name} is on some nodes only: the virtual machine stays on those'
+    return [PodEvent(EventType.WARNING, "PinnedToNode", text)]
+
+
+def _is_pinned(volume: PersistentVolume) -> bool:
+    """Ours say of themselves that only virtual nodes have them, which says nothing of where the disk is."""
+    ours = volume.spec.csi is not None and volume.spec.csi.driver == PROVISIONER
+    return not ours and bool((volume.spec.node_affinity or {}).get("required"))
+
+
+def source(volume: dict[str, Any], real: str) -> dict[str, Any]:
+    """KubeVirt's volume source for a Pod's volume that is the claim ``real``."""
+    read_only = {"readOnly": True} if (volume.get(_KIND) or {}).get("readOnly") else {}
+    return {_KIND: {"claimName": real, **read_only}}

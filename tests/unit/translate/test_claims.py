@@ -1,0 +1,117 @@
+"""Which claims a VM can have as disks, and what a Pod is told of the others."""
+
+from typing import Any
+
+import msgspec
+import pytest
+
+from kubelet_bridge.model.core import Pod
+from kubelet_bridge.model.snapshot import Inputs, PodClaim
+from kubelet_bridge.model.storage import DataVolume, PersistentVolumeClaim, StorageClass
+from kubelet_bridge.model.storagenames import PROVISIONER
+from kubelet_bridge.translate.claims import RealClaims, real_claims
+from kubelet_bridge.translate.missing import MissingInputs
+from kubelet_bridge.translate.support import refusals
+from tests.support.pods import CONFIG, bound_claim, container, instance, pod
+
+WITH_CLAIM = pod({"volumes": [{"name": "disk", "persistentVolumeClaim": {"claimName": "data"}}]})
+OURS = {
+    "csi": {
+        "driver": PROVISIONER, "volumeHandle": "shop/data-1a2b3c4d", "volumeAttributes": {"dataVolumeUid": "dv-1"},
+    },
+    "nodeAffinity": {"required": {"nodeSelectorTerms": []}},
+}  # fmt: skip
+
+
+def of(found: PodClaim | None) -> RealClaims:
+    return real_claims(WITH_CLAIM, Inputs(claims={"data": found}))
+
+
+def ours(uid: str | None = "dv-1") -> PodClaim:
+    claim = bound_claim("data", volume=OURS, accessModes=["ReadWriteOncePod"])
+    made = msgspec.convert({"metadata": {"name": "data-1a2b3c4d", "uid": uid}}, DataVolume) if uid else None
+    return msgspec.structs.replace(claim, datavolume=made)
+
+
+def unbound(provisioner: str, mode: str) -> PodClaim:
+    given = {"metadata": {"name": "real"}, "provisioner": provisioner, "volumeBindingMode": mode}
+    claim = msgspec.convert({"metadata": {"name": "data"}, "status": {"phase": "Pending"}}, PersistentVolumeClaim)
+    return PodClaim(claim, storage_class=msgspec.convert(given, StorageClass))
+
+
+def test_a_claim_of_ours_is_the_one_behind_its_datavolume() -> None:
+    assert of(ours()) == RealClaims({"disk": "data-1a2b3c4d"})
+
+
+def test_any_other_bound_claim_is_used_as_it_is() -> None:
+    assert of(bound_claim("data")) == RealClaims({"disk": "data"})
+
+
+def test_a_direct_claim_of_some_nodes_pins_the_machine_and_says_so() -> None:
+    pinned = of(bound_claim("data", volume={"nodeAffinity": {"required": {"nodeSelectorTerms": []}}}))
+    assert (pinned.names, [note.reason for note in pinned.notes]) == ({"disk": "data"}, ["PinnedToNode"])
+
+
+@pytest.mark.parametrize(
+    ("found", "waiting", "event", "word"),
+    [
+        (None, "ContainerCreating", "FailedMount", "not found"),
+        (unbound(PROVISIONER, "WaitForFirstConsumer"), "ContainerCreating", "FailedMount", "not bound"),
+        (unbound("csi.example.com", "Immediate"), "ContainerCreating", "FailedMount", "not bound"),
+        (
+            unbound("csi.example.com", "WaitForFirstConsumer"),
+            "CreateContainerConfigError", "UnsupportedBindingMode", "backingClass (real)",
+        ),
+        (
+            bound_claim("data", accessModes=["ReadWriteOncePod"]),
+            "CreateContainerConfigError", "UnsupportedAccessMode", "ReadWriteOncePod",
+        ),
+        (ours(None), "CreateContainerConfigError", "VolumeLost", "deleted by somebody else"),
+        (ours("dv-2"), "CreateContainerConfigError", "VolumeLost", "deleted by somebody else"),
+    ],
+    ids=["absent", "ours, unbound", "immediate, unbound", "waiting", "for one Pod", "lost", "another"],
+)  # fmt: skip
+def test_a_claim_that_cannot_be_a_disk_is_told(found: PodClaim | None, waiting: str, event: str, word: str) -> None:
+    with pytest.raises(MissingInputs) as raised:
+        of(found)
+    error = raised.value
+    assert (error.waiting.value, [note.reason for note in error.notes]) == (waiting, [event])
+    assert word in error.message
+
+
+def disks(**annotations: str) -> dict[str, Any]:
+    marked = {f"kubelet-bridge.io/disk.disk.{name.replace('_', '-')}": value for name, value in annotations.items()}
+    metadata = msgspec.structs.replace(WITH_CLAIM.metadata, annotations=marked)
+    made = instance(msgspec.structs.replace(WITH_CLAIM, metadata=metadata))
+    return {one["name"]: one for one in made["domain"]["devices"]["disks"]}
+
+
+def test_a_disk_is_virtio_and_the_image_boots_unless_something_else_is_asked_for() -> None:
+    plain = disks()
+    assert plain["disk"] == {"name": "disk", "disk": {"bus": "virtio"}, "serial": "disk"}
+    assert plain["root"]["bootOrder"] == 1
+    assert disks(bus="scsi")["disk"]["disk"] == {"bus": "scsi"}
+
+
+def test_a_cdrom_is_read_only_and_on_a_bus_that_has_one() -> None:
+    assert disks(cdrom="true")["disk"]["cdrom"] == {"bus": "sata", "readonly": True}
+    assert disks(cdrom="true", bus="usb")["disk"]["cdrom"] == {"bus": "usb", "readonly": True}
+
+
+def test_a_disk_may_boot_before_the_image() -> None:
+    ordered = disks(boot_order="1")
+    assert (ordered["disk"]["bootOrder"], ordered["root"]["bootOrder"]) == (1, 2)
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [("disk.other.bus", "virtio"), ("disk.disk.bus", "ide"), ("disk.disk.cdrom", "yes"), ("disk.disk.boot-order", "0"),
+     ("disk.disk.colour", "red")],
+)  # fmt: skip
+def test_a_setting_that_means_nothing_is_refused(name: str, value: str) -> None:
+    asked: Pod = pod(msgspec.to_builtins(WITH_CLAIM.spec), annotations={f"kubelet-bridge.io/{name}": value})
+    assert [one.field for one in refusals(asked, CONFIG)] == [f"metadata.annotations[kubelet-bridge.io/{name}]"]
+
+
+def test_a_pod_without_claims_needs_none() -> None:
+    assert real_claims(container(), Inputs()) == RealClaims({})
