@@ -10,6 +10,7 @@ from kubelet_bridge.errors import Conflict, Invalid, NotFound, Transient
 from kubelet_bridge.kube.client import Client, PatchType
 from kubelet_bridge.kube.informer import Cached, Informer
 from kubelet_bridge.kube.watch import EventKind
+from kubelet_bridge.model.core import Pod
 from kubelet_bridge.model.meta import FIELD_MANAGER, LABEL_MANAGED_BY, MANAGED_BY, ObjectHead
 from kubelet_bridge.model.quantity import Quantity
 from kubelet_bridge.model.resources import (
@@ -32,11 +33,14 @@ from kubelet_bridge.model.storagenames import (
     ANNOTATIONS_PROVISIONER,
     LABEL_PVC_UID,
     PROVISIONER,
+    datavolume_of,
     volume_name,
 )
 from kubelet_bridge.model.volumeintent import VolumeIntent, VolumeKey
 from kubelet_bridge.model.volumesnapshot import Origin, Part, VolumeInputs, VolumeSnapshot
 from kubelet_bridge.reconcile.volumes.ports import NO_CDI
+from kubelet_bridge.translate.claims import claim_names
+from kubelet_bridge.translate.storage import progress
 from kubelet_bridge.translate.storage.trigger import clone_source
 
 Json = dict[str, Any]
@@ -125,6 +129,21 @@ class StorageView:
             backing=self._claim(intent.namespace, intent.datavolume),
             users=self._users(intent.namespace, intent.datavolume) if snapshot.claim is None else [],
         )
+
+    def unfilled(self, pod: Pod) -> list[str]:
+        """In words, how far those of the Pod's disks are that are not filled yet."""
+        found = (self._disk(pod.metadata.namespace, claim) for claim in claim_names(pod).values())
+        return [progress.words(one) for one in found if one is not None and not one.populated]
+
+    def _disk(self, namespace: str, name: str) -> DataVolume | None:
+        """The DataVolume behind a claim of ours, by the cache."""
+        claim = self._claim(namespace, name)
+        volume = self.volumes.get(None, claim.spec.volume_name) if claim is not None else None
+        csi = _VOLUME.decode(volume.raw).spec.csi if volume is not None else None
+        if csi is None:
+            return None
+        cached = self.datavolumes.get(namespace, datavolume_of(csi.volume_handle))
+        return _DATAVOLUME.decode(cached.raw) if cached is not None else None
 
     def _claim(self, namespace: str, name: str) -> PersistentVolumeClaim | None:
         cached = self.claims.get(namespace, name)

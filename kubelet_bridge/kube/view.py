@@ -51,7 +51,11 @@ def _by_pod_uid(head: ObjectHead) -> Iterable[str]:
 
 
 class NodeView:
-    """Four informers and the requests around them. Satisfies ``reconcile.ports.ClusterPort``."""
+    """Four informers and the requests around them. Satisfies ``reconcile.ports.ClusterPort``.
+
+    Attributes:
+        unfilled: in words, how far those of a Pod's disks are that are not filled yet.
+    """
 
     def __init__(self, client: Client, node_name: str) -> None:
         self._client = client
@@ -63,6 +67,7 @@ class NodeView:
         self.launchers = Informer(
             client, PODS, label_selector=f"{ours},kubevirt.io=virt-launcher", indexers=indexers
         )  # fmt: skip
+        self.unfilled: Callable[[Pod], list[str]] = lambda _: []
         self._inputs = InputReader(client)
         self._tokens = TokenRequester(client)
         self._disks = DiskReader(client)
@@ -143,6 +148,7 @@ class NodeView:
             squatter=_VM.decode(squatter.raw) if squatter else None,
             vmi=_VMI.decode(_newest(vmis).raw) if vmis else None,
             launchers=[one for one in found if one.status.phase not in ("Succeeded", "Failed")] or found,
+            disks=self.unfilled(pod) if pod is not None else [],
         )  # fmt: skip
 
     def containers(self, key: PodKey) -> set[str]:

@@ -78,6 +78,7 @@ class Snapshot(msgspec.Struct, frozen=True, kw_only=True):
         guest: what its agent tells; None when no agent belongs to it.
         machine: which of several it is.
         root_disk: the disk of its own that it boots from, where it has one; None as long as nobody looked for it.
+        disks: in words, how far those of the Pod's disks are that are not filled yet.
     """
 
     key: PodKey
@@ -91,6 +92,7 @@ class Snapshot(msgspec.Struct, frozen=True, kw_only=True):
     guest: Guest | None = None
     machine: Machine | None = None
     root_disk: RootDisk | None = None
+    disks: list[str] = []
 
     @property
     def active_launcher(self) -> Launcher | None:

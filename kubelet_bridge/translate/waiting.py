@@ -19,6 +19,16 @@ _LAUNCHER_TROUBLE = frozenset(
         Reason.RUN_CONTAINER_ERROR,
     }
 )
+_OF_DISKS = frozenset(
+    {
+        Reason.PROVISIONING.value,
+        PrintableStatus.WAITING_FOR_VOLUME_BINDING.value,
+        PrintableStatus.DATA_VOLUME_ERROR.value,
+        PrintableStatus.ERROR_PVC_NOT_FOUND.value,
+    }
+)
+"""Reasons of a VM that waits for its disks: CDI tells more of these than KubeVirt does."""
+
 _SYNC_ERRORS = frozenset({"FailedCreate", "FailedGuaranteeResources", "FailedBackendStorageCreate", "FailedPodPatch"})
 """Reasons of a VMI's ``Synchronized=False`` that mean that no launcher came to be (KubeVirt, ``pkg/controller``)."""
 
@@ -51,7 +61,10 @@ def why_waiting(intent: Intent, snapshot: Snapshot) -> ContainerStateWaiting:
     trouble = container_trouble(snapshot.active_launcher, _LAUNCHER_TROUBLE)
     if trouble is not None:
         return trouble
-    return _by_printable_status(intent, snapshot, vm) or _by_conditions(snapshot) or _creating(snapshot.pod)
+    said = _by_printable_status(intent, snapshot, vm) or _by_conditions(snapshot)
+    if snapshot.disks and (said is None or said.reason in _OF_DISKS):
+        return ContainerStateWaiting(said.reason if said else Reason.PROVISIONING, "; ".join(snapshot.disks))
+    return said or _creating(snapshot.pod)
 
 
 def _by_printable_status(intent: Intent, snapshot: Snapshot, vm: VirtualMachine | None) -> ContainerStateWaiting | None:

@@ -46,6 +46,7 @@ def snapshot_of(known: dict[str, Any]) -> Snapshot:
         vmi=msgspec.convert(known.get("vmi"), VirtualMachineInstance | None),
         launchers=msgspec.convert(known.get("launchers", []), list[Launcher]),
         guest=msgspec.convert(known.get("guest"), Guest | None),
+        disks=known.get("disks", []),
     )
 
 

@@ -15,6 +15,7 @@ from kubelet_bridge.model.storagenames import ANNOTATION_PVC_NAME, ANNOTATIONS_P
 from kubelet_bridge.model.volumeintent import Promise, VolumeIntent, VolumeKey
 from kubelet_bridge.model.volumesnapshot import Part, VolumeSnapshot
 from kubelet_bridge.reconcile.volumes.ports import NO_CDI
+from tests.support.pods import pod
 from tests.support.volumes import NOW
 
 KEY = VolumeKey("shop", "data", "u1")
@@ -153,3 +154,15 @@ async def test_a_write_to_another_incarnation_is_no_error(view: StorageView, ser
     await view.delete_volume("pvc-u1", uid="pv-1")
     await view.grow_volume("pvc-u1", 1 << 30, uid="pv-1")
     assert [method for method, _, _ in server.asked] == ["DELETE", "PATCH"]
+
+
+async def test_a_pod_is_told_how_far_its_disks_are(view: StorageView) -> None:
+    asking = pod({"volumes": [{"name": "disk", "persistentVolumeClaim": {"claimName": "data"}}]})
+    put(view.claims, "data", "u1", spec={"volumeName": "pvc-u1"})
+    assert view.unfilled(asking) == []
+    put_volume(view, {"namespace": "shop", "name": "data", "uid": "u1"})
+    importing = {"phase": "ImportInProgress", "progress": "42.50%"}
+    put(view.datavolumes, "data-u1", "dv-1", metadata=MARKS, status=importing)
+    assert view.unfilled(asking) == ["DataVolume data-u1 ImportInProgress 42.50%"]
+    put(view.datavolumes, "data-u1", "dv-1", metadata=MARKS | {"resourceVersion": "6"}, status={"phase": "Succeeded"})
+    assert view.unfilled(asking) == []
