@@ -1,0 +1,51 @@
+"""CDI's words about a DataVolume, as claims and Pods are told them."""
+
+from typing import Any
+
+import pytest
+
+from kubelet_bridge.translate.storage import progress
+from tests.support.volumes import datavolume
+
+RUNNING = {"type": "Running", "status": "True", "reason": "Pod is running"}
+FAILED = {"type": "Running", "status": "False", "reason": "Error", "message": "Unable to connect: 404 Not Found"}
+QUOTA = {"type": "Bound", "status": "False", "reason": "ErrExceededQuota", "message": "exceeded quota: small"}
+STARTING = {"type": "Running", "status": "False", "reason": "ContainerCreating", "message": "..."}
+UNBOUND = {"type": "Bound", "status": "False", "reason": "Pending", "message": "PVC data Pending"}
+HEAD = "DataVolume data-1a2b3c4d"
+
+
+@pytest.mark.parametrize(
+    ("phase", "status", "said"),
+    [
+        ("ImportInProgress", {"progress": "42.50%", "conditions": [RUNNING]}, f"{HEAD} ImportInProgress 42.50%"),
+        ("ImportInProgress", {"progress": "N/A", "conditions": [STARTING]}, f"{HEAD} ImportInProgress"),
+        ("ImportInProgress", {"conditions": [FAILED]}, f"{HEAD} ImportInProgress: Unable to connect: 404 Not Found"),
+        ("Pending", {"conditions": [QUOTA]}, f"{HEAD} Pending: exceeded quota: small"),
+        ("CloneScheduled", {"conditions": [UNBOUND]}, f"{HEAD} CloneScheduled"),
+        ("Succeeded", {"progress": "100.0%", "conditions": [FAILED]}, f"{HEAD} Succeeded"),
+        ("", {}, f"{HEAD} not taken up by CDI yet: is its controller running?"),
+        ("Failed", {}, f"{HEAD} Failed: failed"),
+    ],
+)
+def test_words(phase: str, status: dict[str, Any], said: str) -> None:
+    assert progress.words(datavolume(phase=phase, **status)) == said
+
+
+def test_events_come_by_the_quarter_and_not_by_the_percent() -> None:
+    said = [
+        note.message for percent in ("1.00%", "24.99%", "25.00%", "49.00%", "80.00%", "100.0%")
+        for note in progress.notes(datavolume(phase="ImportInProgress", progress=percent))
+    ]  # fmt: skip
+    in_progress = f"{HEAD} ImportInProgress"
+    assert said == [in_progress, in_progress, *(f"{in_progress} {one}%" for one in (25, 25, 75, 100))]
+
+
+def test_what_goes_wrong_is_a_warning_in_cdis_own_words() -> None:
+    (note,) = progress.notes(datavolume(phase="ImportInProgress", progress="3.00%", conditions=[FAILED]))
+    assert (note.type, note.message) == ("Warning", f"{HEAD} ImportInProgress: {FAILED['message']}")
+
+
+def test_an_upload_says_what_it_waits_for() -> None:
+    waiting = datavolume(phase="UploadReady", annotations={"kubelet-bridge.io/pvc-name": "data"})
+    assert "waiting for the upload" in progress.words(waiting)
