@@ -21,7 +21,7 @@ from kubelet_bridge.model.meta import (
 from kubelet_bridge.translate.annotations import BOOT
 from kubelet_bridge.translate.containerid import is_machine, vmi_uid_of
 from kubelet_bridge.translate.guestfate import boot_of
-from kubelet_bridge.translate.image import Unresolvable, is_container_disk, resolve
+from kubelet_bridge.translate.image import Unresolvable, is_os_image, resolve
 from kubelet_bridge.translate.resources import promised, requests_by_container
 
 LOST_VM = "unknown"
@@ -127,7 +127,7 @@ def _boot_image(pod: Pod) -> str:
     """
     image = pod.spec.containers[0].image if pod.spec.containers else ""
     was_machine = any(is_machine(one.container_id) for one in pod.status.container_statuses)
-    if not (was_machine or pod.metadata.annotations.get(BOOT) or is_container_disk(image)):
+    if not (was_machine or pod.metadata.annotations.get(BOOT) or is_os_image(image)):
         return ""
     try:
         reference = resolve(image, pod.metadata.annotations).reference

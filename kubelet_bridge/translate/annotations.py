@@ -3,7 +3,7 @@
 from kubelet_bridge.model.meta import PREFIX
 
 BOOT = f"{PREFIX}/boot"
-"""The image to boot from, when it is not the container's ``image``."""
+"""The image to boot from, when it is not the container's ``image``; or ``pvc://CLAIM``, one of the Pod's claims."""
 
 USER = f"{PREFIX}/user"
 """A user to make in the guest, with passwordless sudo."""

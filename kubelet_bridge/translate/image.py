@@ -18,11 +18,13 @@ from kubelet_bridge.translate import annotations as wanted
 from kubelet_bridge.translate.catalogue.checks import url_fault
 from kubelet_bridge.translate.catalogue.lookup import UnknownImage, exact, find
 from kubelet_bridge.translate.catalogue.spelling import has_version
+from kubelet_bridge.translate.claims import claim_names
 from kubelet_bridge.translate.config import BridgeConfig
 from kubelet_bridge.translate.reference import reference_fault
 
 CONTAINER_DISK_SCHEME = "containerdisk://"
 CONTAINER_DISK_FOLDER = "/containerdisks/"
+CLAIM_SCHEME = "pvc://"
 IMAGE_FIELD = "spec.containers[0].image"
 BOOT_FIELD = f"metadata.annotations[{wanted.BOOT}]"
 
@@ -38,7 +40,6 @@ class ImageKind(StrEnum):
 
 
 _HTTP_SCHEMES = ("http://", "https://")
-_CLAIM_SCHEME = "pvc://"
 _OF_REFERENCES = frozenset("/:@")
 """What a name in the catalogue never has where an image reference may stand."""
 
@@ -49,7 +50,7 @@ class BootImage(msgspec.Struct, frozen=True):
     Attributes:
         kind: what it is.
         reference: by kind: the OCI image reference of a container disk (of an application: of the runtime image, in
-            which the agent runs the Pod's containers), the canonical name in the catalogue, the claim's name, the URL.
+            which the agent runs the Pod's containers), the canonical name in the catalogue, ``pvc://CLAIM``, the URL.
         image: the catalogue's entry, where it is one.
     """
 
@@ -76,19 +77,27 @@ def resolve(
     ``containerdisks``), ``pvc://CLAIM``, ``http(s)://…``. Every other reference in the annotation is a container disk
     too, and in ``image`` an application's, unless there is no ``runtime_image``.
 
-    Without a ``catalogue`` there are no names, claims and URLs.
+    Without a ``catalogue`` there are no names and URLs.
 
     Raises:
         Unresolvable: neither is something to boot.
     """
     boot = annotations.get(wanted.BOOT, "")
     field, text = (BOOT_FIELD, boot) if boot else (IMAGE_FIELD, image)
+    if text.startswith(CLAIM_SCHEME):
+        return _claim(field, text)
     if system := _disk(field, text, catalogue, annotated=bool(boot)):
         return system
     reference = _reference(field, text)
-    if boot or not runtime_image or is_container_disk(text):
+    if boot or not runtime_image or is_os_image(text):
         return BootImage(ImageKind.CONTAINER_DISK, reference)
     return BootImage(ImageKind.OCI_APPLICATION, runtime_image)
+
+
+def _claim(field: str, text: str) -> BootImage:
+    if not is_dns_subdomain(text.removeprefix(CLAIM_SCHEME)):
+        raise Unresolvable(field, f'"{text}" is not pvc://CLAIM, with a claim of the Pod\'s namespace')
+    return BootImage(ImageKind.PVC, text)
 
 
 def _disk(field: str, text: str, catalogue: Catalogue | None, *, annotated: bool) -> BootImage | None:
@@ -98,11 +107,6 @@ def _disk(field: str, text: str, catalogue: Catalogue | None, *, annotated: bool
     entry = _annotated(field, text, catalogue) if annotated else _named(field, text, catalogue)
     if entry is not None:
         return BootImage(ImageKind.CATALOGUE, entry.name, entry)
-    if text.startswith(_CLAIM_SCHEME):
-        claim = text.removeprefix(_CLAIM_SCHEME)
-        if not is_dns_subdomain(claim):
-            raise Unresolvable(field, f'"{text}" is not pvc://CLAIM, with a claim of the Pod\'s namespace')
-        return BootImage(ImageKind.PVC, claim)
     if text.startswith(_HTTP_SCHEMES):
         if fault := url_fault(text):
             raise Unresolvable(field, fault)
@@ -155,6 +159,9 @@ def boot_image(pod: Pod, config: BridgeConfig) -> BootImage:
             f"{boot.image.name} is for {boot.image.architecture}, and virtual machines here are {config.architecture}"
         )
         raise Unresolvable(_boot_field(pod), what)
+    if (claim := boot_claim(pod)) and claim not in claim_names(pod).values():
+        why = "is not among the Pod's volumes: only as one of these it is bound for the Pod, and kept while it runs"
+        raise Unresolvable(_boot_field(pod), f'claim "{claim}" {why}')
     if boot.kind is ImageKind.OCI_APPLICATION:
         for path, container in _with_paths(pod):
             _reference(f"{path}.image", container.image)
@@ -166,6 +173,12 @@ def notes(boot: BootImage) -> list[PodEvent]:
     if boot.image is None or not boot.image.deprecated:
         return []
     return [PodEvent(EventType.WARNING, "ImageDeprecated", f"{boot.image.title}: {boot.image.deprecated}")]
+
+
+def boot_claim(pod: Pod) -> str:
+    """The claim that the VM of ``pod`` boots from; empty when it boots an image."""
+    text = pod.metadata.annotations.get(wanted.BOOT) or _first_image(pod)
+    return text.removeprefix(CLAIM_SCHEME) if text.startswith(CLAIM_SCHEME) else ""
 
 
 def hosting(pod: Pod, config: BridgeConfig) -> Hosting:
@@ -187,7 +200,7 @@ def runs_applications(pod: Pod, config: BridgeConfig) -> bool:
     """Whether the VM boots the runtime image; also of a Pod whose reference is none that could be pulled."""
     if not _runtime_image(config) or pod.metadata.annotations.get(wanted.BOOT, ""):
         return False
-    return not is_container_disk(_first_image(pod)) and not _is_disk(_first_image(pod), config)
+    return not is_os_image(_first_image(pod)) and not _is_disk(_first_image(pod), config)
 
 
 def _is_disk(image: str, config: BridgeConfig) -> bool:
@@ -203,9 +216,9 @@ def is_agent_managed(pod: Pod, config: BridgeConfig) -> bool:
     return hosting(pod, config) is not Hosting.MACHINE
 
 
-def is_container_disk(image: str) -> bool:
+def is_os_image(image: str) -> bool:
     """Whether an image reference says of itself that it is an OS."""
-    return image.startswith(CONTAINER_DISK_SCHEME) or CONTAINER_DISK_FOLDER in image
+    return image.startswith((CONTAINER_DISK_SCHEME, CLAIM_SCHEME)) or CONTAINER_DISK_FOLDER in image
 
 
 def _boot_field(pod: Pod) -> str:
@@ -227,7 +240,7 @@ def _with_paths(pod: Pod) -> Iterator[tuple[str, Container]]:
 
 
 def _reference(field: str, text: str) -> str:
-    if text.startswith((_CLAIM_SCHEME, *_HTTP_SCHEMES)):
+    if text.startswith(_HTTP_SCHEMES):
         raise Unresolvable(field, f'"{text}" needs CDI and a namespace for images, which this node is not given')
     reference = text.removeprefix(CONTAINER_DISK_SCHEME)
     if fault := reference_fault(reference):

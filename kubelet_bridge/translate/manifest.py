@@ -21,7 +21,7 @@ from kubelet_bridge.translate.manifestfiles import volume_files
 from kubelet_bridge.translate.missing import MissingInputs
 from kubelet_bridge.translate.resources import VmSize, vm_size
 from kubelet_bridge.translate.vocabulary import Reason, RestartPolicy
-from kubelet_bridge.translate.volumes import serial, source_of
+from kubelet_bridge.translate.volumes import root_volume, serial, source_of
 from kubelet_bridge.translate.volumesources import FILE_SOURCES
 
 DEFAULT_GRACE = 30
@@ -118,6 +118,7 @@ def _contents(world: World) -> _Contents:
 def _volumes(world: World) -> tuple[list[pb.Volume], list[str]]:
     """The Pod's volumes, and what keeps some from being made."""
     blocks = {device.name for one in _every_container(world.pod) for device in one.volume_devices}
+    root = root_volume(world.pod)
     made, absent = [], []
     for volume in world.pod.spec.volumes:
         name, kind = str(volume.get("name")), source_of(volume)
@@ -128,7 +129,7 @@ def _volumes(world: World) -> tuple[list[pb.Volume], list[str]]:
             made.append(pb.Volume(name=name, files=found.files))
         elif kind == "emptyDir":
             made.append(pb.Volume(name=name, empty_dir=_empty_dir(source)))
-        elif kind == "persistentVolumeClaim":
+        elif kind == "persistentVolumeClaim" and name != root:  # which the guest has mounted itself
             read_only, block = bool(source.get("readOnly")), name in blocks
             disk = pb.Disk(
                 serial=serial(name), block=block, read_only=read_only, format_if_empty=not (block or read_only)

@@ -16,7 +16,7 @@ from kubelet_bridge.model.quantity import InvalidQuantity, Quantity
 from kubelet_bridge.translate import annotations, disksettings, userdata
 from kubelet_bridge.translate.config import BridgeConfig
 from kubelet_bridge.translate.environment import is_object_name
-from kubelet_bridge.translate.image import hosting, is_container_disk
+from kubelet_bridge.translate.image import hosting, is_os_image
 from kubelet_bridge.translate.machines import ONE_VM, VM_PER_CONTAINER
 from kubelet_bridge.translate.probes import UnknownPort, port_number, probed
 from kubelet_bridge.translate.resources import amounts_with_paths
@@ -184,7 +184,7 @@ RULES: tuple[Row, ...] = (
     Row(
         "spec.containers[*].image (an OS image)",
         "is an OS image, and the Pod's first container is an application: these cannot share one virtual machine",
-        lambda pod: [f"{path}.image" for path, one in containers(pod) if is_container_disk(one.image)],
+        lambda pod: [f"{path}.image" for path, one in containers(pod) if is_os_image(one.image)],
         of=frozenset({Hosting.OCI}),
     ),
     Row(

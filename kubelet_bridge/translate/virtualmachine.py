@@ -87,7 +87,7 @@ def build(snapshot: Snapshot, vm_name: str, config: BridgeConfig) -> Manifests:
     secret = cloudinit.secret(pod, key, config, guest.variables, guest.authorized_keys, guest.own, image_user=user)
     root = rootdisk.size(pod, boot).wanted if rootdisk.has_one(boot) else 0
     real = claims.real_claims(pod, snapshot.inputs or Inputs())
-    root_disk = rootdisk.name(key, boot)
+    root_disk = rootdisk.name(key, boot) if rootdisk.has_one(boot) else ""
     disks = volumes.build(pod, boot, secret["metadata"]["name"], config, real.names, root_disk=root_disk)
     dns, dns_notes = network.dns(pod)
     spec = _instance_spec(pod, key, size, disks, config, managed=kind is not Hosting.MACHINE) | dns

@@ -15,10 +15,11 @@ from kubelet_bridge.model.core import Pod
 from kubelet_bridge.model.intent import Hosting
 from kubelet_bridge.model.meta import short_hash
 from kubelet_bridge.model.quantity import Quantity
+from kubelet_bridge.translate.claims import claim_names
 from kubelet_bridge.translate.claims import source as claim_source
 from kubelet_bridge.translate.config import BridgeConfig
 from kubelet_bridge.translate.disksettings import settings
-from kubelet_bridge.translate.image import BootImage, ImageKind, hosting
+from kubelet_bridge.translate.image import BootImage, ImageKind, boot_claim, hosting
 from kubelet_bridge.translate.resources import promised
 
 SCRATCH_SERIAL = "kubelet-scratch"
@@ -63,18 +64,23 @@ def build(
     *,
     root_disk: str = "",
 ) -> Disks:
-    """The VM's disks: first the one of its image, last cloud-init's.
+    """The VM's disks: first that of its image, if it boots one, last cloud-init's.
 
     ``claims`` are the real ones (``translate.claims``), by name of the volume. ``root_disk`` is the DataVolume of an
     image that needs a disk of its own (``rootdisk.has_one``).
     """
     taken = {str(volume.get("name")) for volume in pod.spec.volumes}
     root, cloud_init = _free_name("root", taken), _free_name("cloudinit", taken)
-    disks: list[dict[str, Any]] = [{"name": root, "disk": {"bus": "virtio"}, "bootOrder": _boot_order(pod)}]
-    volumes: list[dict[str, Any]] = [{"name": root, **_root(pod, boot, root_disk)}]
+    own = root_volume(pod)
+    disks: list[dict[str, Any]] = []
+    volumes: list[dict[str, Any]] = []
+    if not own:
+        disks.append({"name": root, "disk": {"bus": "virtio"}, "bootOrder": _boot_order(pod)})
+        volumes.append({"name": root, **_root(pod, boot, root_disk)})
     for name, source in pod_volumes(pod, config, claims):
         read_only = bool(source.get("persistentVolumeClaim", {}).get("readOnly"))
-        disks.append({"name": name, **settings(pod, name).device(read_only=read_only), "serial": serial(name)})
+        order = {"bootOrder": _boot_order(pod)} if name == own else {}
+        disks.append({"name": name, **order, **settings(pod, name).device(read_only=read_only), "serial": serial(name)})
         volumes.append({"name": name, **source})
     if boot.kind is ImageKind.OCI_APPLICATION:
         scratch_name = _free_name("scratch", taken)
@@ -89,8 +95,14 @@ def build(
     return Disks(disks, volumes, scratch)
 
 
+def root_volume(pod: Pod) -> str:
+    """The volume whose claim the VM boots from; empty when it boots an image."""
+    root = boot_claim(pod)
+    return next((name for name, claim in claim_names(pod).items() if root and claim == root), "")
+
+
 def _boot_order(pod: Pod) -> int:
-    """Of the image's disk: the first place that no volume has."""
+    """Of the disk with the system: the first place that no volume asks for."""
     taken = {settings(pod, str(one.get("name"))).boot_order for one in pod.spec.volumes}
     return next(order for order in count(1) if order not in taken)
 
@@ -106,13 +118,9 @@ def _scratch_size(pod: Pod, config: BridgeConfig) -> Quantity:
 
 
 def _root(pod: Pod, boot: BootImage, root_disk: str) -> dict[str, Any]:
-    match boot.kind:
-        case ImageKind.CATALOGUE | ImageKind.HTTP:
-            return {"dataVolume": {"name": root_disk}}
-        case ImageKind.PVC:
-            return {"persistentVolumeClaim": {"claimName": boot.reference}}
-        case ImageKind.CONTAINER_DISK | ImageKind.OCI_APPLICATION:
-            return {"containerDisk": _container_disk(pod, boot)}
+    if root_disk:
+        return {"dataVolume": {"name": root_disk}}
+    return {"containerDisk": _container_disk(pod, boot)}
 
 
 def _container_disk(pod: Pod, boot: BootImage) -> dict[str, Any]:

@@ -58,7 +58,9 @@ def test_what_the_disk_waits_for_is_what_the_pod_waits_for() -> None:
 
 def test_what_needs_no_disk_gets_none() -> None:
     assert isinstance(step_of(pod()), Create)
-    assert isinstance(step_of(container(image="pvc://root")), Create)
+    system = [{"name": "system", "persistentVolumeClaim": {"claimName": "root"}}]
+    of_a_claim = pod({"containers": [{"name": "a", "image": "pvc://root"}], "volumes": system})
+    assert isinstance(step_of(of_a_claim), Create)
 
 
 def test_the_disk_is_part_of_the_promise() -> None:

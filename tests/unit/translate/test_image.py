@@ -14,7 +14,7 @@ from kubelet_bridge.translate.image import (
     resolve,
 )
 from kubelet_bridge.translate.reference import reference_fault
-from tests.support.pods import CONFIG, GUESTS, pod
+from tests.support.pods import CONFIG, GUESTS, instance, pod
 
 DIGEST = "sha256:" + "ab" * 32
 
@@ -57,7 +57,7 @@ def test_boot_annotation_goes_first() -> None:
     assert 'couldn\'t parse image name "NGINX"' in caught.value.message
 
 
-@pytest.mark.parametrize("image", ["pvc://root", "http://example.com/a.qcow2", "https://example.com/a.qcow2"])
+@pytest.mark.parametrize("image", ["http://example.com/a.qcow2", "https://example.com/a.qcow2"])
 def test_other_kinds_are_refused_by_name(image: str) -> None:
     with pytest.raises(Unresolvable, match="needs CDI") as caught:
         resolve(image, {})
@@ -104,3 +104,20 @@ def test_every_container_of_an_application_has_an_image_that_can_be_pulled() -> 
 def test_without_agents_a_runtime_image_would_run_nothing() -> None:
     without = msgspec.structs.replace(GUESTS, guest=None)
     assert boot_image(pod(), without).reference == "example.com/os:1"
+
+
+def test_a_claim_among_the_volumes_can_be_booted() -> None:
+    volumes = [{"name": "system", "persistentVolumeClaim": {"claimName": "root"}}]
+    for asked in (
+        pod({"volumes": volumes}, annotations={BOOT: "pvc://root"}),
+        pod({"volumes": volumes, "containers": [{"name": "app", "image": "pvc://root"}]}),
+    ):
+        assert boot_image(asked, GUESTS) == BootImage(ImageKind.PVC, "pvc://root")
+        disks = instance(asked)["domain"]["devices"]["disks"]
+        assert [(one["name"], one.get("bootOrder")) for one in disks] == [("system", 1), ("cloudinit", None)]
+
+
+def test_a_claim_that_is_no_volume_of_the_pod_is_not_booted() -> None:
+    with pytest.raises(Unresolvable, match="not among the Pod's volumes") as caught:
+        boot_image(pod(annotations={BOOT: "pvc://root"}), GUESTS)
+    assert caught.value.field == "metadata.annotations[kubelet-bridge.io/boot]"

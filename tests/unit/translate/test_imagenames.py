@@ -107,7 +107,7 @@ def test_an_ambiguous_annotation_is_refused(boot: str) -> None:
 
 def test_claims_and_urls() -> None:
     for resolved in (of_image, of_annotation):
-        assert resolved("pvc://root-0") == BootImage(ImageKind.PVC, "root-0")
+        assert resolved("pvc://root-0") == BootImage(ImageKind.PVC, "pvc://root-0")
         assert resolved("https://a.example/x.img") == BootImage(ImageKind.HTTP, "https://a.example/x.img")
 
 
