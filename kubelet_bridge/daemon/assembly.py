@@ -108,7 +108,7 @@ class Assembly:
             self.client, self.view.vms, self.database, self.events, settings.node_name, clock=utc_now,
             resync=settings.resync_seconds,
         )  # fmt: skip
-        self.view.unfilled = self.disks.view.unfilled
+        self.view.unfilled, self.view.lost = self.disks.view.unfilled, self.disks.lost
         self.own_node = Informer(self.client, NODES, field_selector=f"metadata.name={settings.node_name}")
         self.meter = NodeMeter(
             settings.node_name, Path(settings.state_dir), pods=self.view.pods.all, alive=self._alive,

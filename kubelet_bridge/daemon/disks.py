@@ -14,6 +14,7 @@ from kubelet_bridge.kube.client import Client
 from kubelet_bridge.kube.eventrecorder import EventRecorder
 from kubelet_bridge.kube.informer import Informer
 from kubelet_bridge.kube.storageview import StorageView
+from kubelet_bridge.model.core import Pod
 from kubelet_bridge.model.storage import PersistentVolume
 from kubelet_bridge.reconcile.volumes.loop import VolumeLoop
 from kubelet_bridge.reconcile.volumes.ports import ImagePort
@@ -50,6 +51,13 @@ class Disks:
         self._clock = clock
         self._resync = resync
         self._images = images
+
+    def lost(self, pod: Pod) -> list[str]:
+        """In words, what became of those of the Pod's disks that somebody else has deleted."""
+        if self.store is None:
+            return []
+        rows = (self.store.get(uid) for uid in self.view.disks_of(pod))
+        return [f"disk of claim {row.name} is lost: {row.lost}" for row in rows if row is not None and row.lost]
 
     async def run(self) -> None:
         """Once the caches are full: fill a lost store, then work on disks for ever."""

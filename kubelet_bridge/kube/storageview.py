@@ -135,6 +135,12 @@ class StorageView:
         found = (self._disk(pod.metadata.namespace, claim) for claim in claim_names(pod).values())
         return [progress.words(one) for one in found if one is not None and not one.populated]
 
+    def disks_of(self, pod: Pod) -> list[str]:
+        """The uids by which the rows of the Pod's disks are known."""
+        claims = (self._claim(pod.metadata.namespace, name) for name in claim_names(pod).values())
+        volumes = (self.volumes.get(None, claim.spec.volume_name) for claim in claims if claim is not None)
+        return [one.head.labels.get(LABEL_PVC_UID, "") for one in volumes if one is not None]
+
     def _disk(self, namespace: str, name: str) -> DataVolume | None:
         """The DataVolume behind a claim of ours, by the cache."""
         claim = self._claim(namespace, name)

@@ -55,6 +55,7 @@ class NodeView:
 
     Attributes:
         unfilled: in words, how far those of a Pod's disks are that are not filled yet.
+        lost: in words, what became of those that are lost.
     """
 
     def __init__(self, client: Client, node_name: str) -> None:
@@ -68,6 +69,7 @@ class NodeView:
             client, PODS, label_selector=f"{ours},kubevirt.io=virt-launcher", indexers=indexers
         )  # fmt: skip
         self.unfilled: Callable[[Pod], list[str]] = lambda _: []
+        self.lost: Callable[[Pod], list[str]] = lambda _: []
         self._inputs = InputReader(client)
         self._tokens = TokenRequester(client)
         self._disks = DiskReader(client)
@@ -149,6 +151,7 @@ class NodeView:
             vmi=_VMI.decode(_newest(vmis).raw) if vmis else None,
             launchers=[one for one in found if one.status.phase not in ("Succeeded", "Failed")] or found,
             disks=self.unfilled(pod) if pod is not None else [],
+            lost=self.lost(pod) if pod is not None else [],
         )  # fmt: skip
 
     def containers(self, key: PodKey) -> set[str]:

@@ -79,6 +79,7 @@ class Snapshot(msgspec.Struct, frozen=True, kw_only=True):
         machine: which of several it is.
         root_disk: the disk of its own that it boots from, where it has one; None as long as nobody looked for it.
         disks: in words, how far those of the Pod's disks are that are not filled yet.
+        lost: in words, what became of those of the Pod's disks that somebody else has deleted.
     """
 
     key: PodKey
@@ -93,6 +94,7 @@ class Snapshot(msgspec.Struct, frozen=True, kw_only=True):
     machine: Machine | None = None
     root_disk: RootDisk | None = None
     disks: list[str] = []
+    lost: list[str] = []
 
     @property
     def active_launcher(self) -> Launcher | None:

@@ -235,6 +235,8 @@ def _announcements(snapshot: Snapshot, intent: Intent, reason: str) -> list[PodE
             )
             for one in pod.spec.containers
         ]  # fmt: skip
+    if reason == "VolumeLost":
+        return [PodEvent(EventType.WARNING, reason, intent.outcome_message)]
     if reason == "VirtualMachineVanished":
         message = f"Virtual machine {intent.vm_name} was deleted by somebody else"
         return [PodEvent(EventType.WARNING, "VirtualMachineVanished", message)]

@@ -12,7 +12,7 @@ from kubelet_bridge.model.core import Pod
 from kubelet_bridge.model.intent import Intent, IntentStatus
 from kubelet_bridge.model.kubevirt import VirtualMachine, VmiPhase
 from kubelet_bridge.model.meta import ANNOTATION_SPEC_HASH, LABEL_MANAGED_BY, MANAGED_BY, hashed_vm_name, vm_name
-from kubelet_bridge.model.snapshot import Snapshot
+from kubelet_bridge.model.snapshot import EventType, PodEvent, Snapshot
 from kubelet_bridge.reconcile.actions import (
     Accept,
     Claim,
@@ -66,9 +66,26 @@ def plan(snapshot: Snapshot, config: BridgeConfig, *, new_id: str, vm_absent: bo
         return _terminate(snapshot, snapshot.pod, snapshot.intent, vm_absent=vm_absent)
     if snapshot.intent.outcome:
         return _settled(snapshot, snapshot.intent)
+    if snapshot.lost:
+        return _without_disk(snapshot, snapshot.intent)
     if snapshot.vm is None:
         return _bring_about(snapshot, snapshot.pod, snapshot.intent, config, vm_absent=vm_absent)
     return _maintain(snapshot, snapshot.pod, snapshot.intent, snapshot.vm, config, now)
+
+
+def _without_disk(snapshot: Snapshot, intent: Intent) -> Plan:
+    """A disk of the Pod is lost. What had it ends, for good: what it writes would go nowhere that lasts.
+
+    A Pod that has not begun waits instead: ended, it would be replaced by the next at once, for ever.
+    """
+    message = "; ".join(snapshot.lost)
+    if snapshot.vm is None and snapshot.vmi is None:
+        notes = [PodEvent(EventType.WARNING, "VolumeLost", message)]
+        return Plan(problem=Problem("CreateContainerConfigError", message), notes=notes)
+    ended = msgspec.structs.replace(
+        intent, outcome="Failed", outcome_reason="VolumeLost", outcome_message=message, status=IntentStatus.OFF
+    )
+    return Plan(step=Record(ended, "VolumeLost"))
 
 
 def _claim(vm: VirtualMachine, snapshot: Snapshot, intent: Intent, config: BridgeConfig) -> Claim | None:

@@ -268,3 +268,28 @@ def test_a_vm_is_not_made_over_without_the_agent_it_may_have() -> None:
         inputs=Inputs(),
     )  # fmt: skip
     assert plan(changed, AWAITED, new_id="", vm_absent=False, now=NOW).step is None
+
+
+LOST = ["disk of claim data is lost: DataVolume data-1 was deleted by somebody else"]
+
+
+def test_a_pod_whose_disk_is_lost_ends_and_its_vm_with_it() -> None:
+    step = decide(pod=pod(), intent=promised(), vm=vm(), vmi=vmi(), lost=LOST).step
+    assert isinstance(step, Record)
+    assert (step.intent.outcome, step.intent.outcome_reason, step.intent.outcome_message) == (
+        "Failed", "VolumeLost", LOST[0],
+    )  # fmt: skip
+    assert decide(pod=pod(), intent=step.intent, vm=vm(), vmi=vmi(), lost=LOST).step == DeleteVm("web", "vm-1")
+
+
+def test_a_pod_that_has_not_begun_waits_for_a_lost_disk_and_is_not_replaced_for_ever() -> None:
+    waiting = decide(pod=pod(), intent=promised(), inputs=Inputs(), lost=LOST)
+    assert waiting.step is None
+    assert waiting.problem is not None
+    assert waiting.problem.message == LOST[0]
+
+
+def test_a_pod_with_a_lost_disk_can_be_deleted() -> None:
+    step = decide(pod=pod(deleted=30), intent=promised(), lost=LOST).step
+    assert isinstance(step, Record)
+    assert step.intent.outcome == ""
