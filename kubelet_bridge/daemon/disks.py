@@ -42,7 +42,7 @@ class Disks:
         resync: float,
         images: ImagePort | None = None,
     ) -> None:
-        self.view = StorageView(client, lambda namespace, claim: claim_users(vms, namespace, claim))
+        self.view = StorageView(client, node_name, lambda namespace, claim: claim_users(vms, namespace, claim))
         self.store: VolumeStore | None = None
         self._vms = vms
         self._database = database

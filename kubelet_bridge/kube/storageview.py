@@ -62,8 +62,9 @@ class StorageView:
     the names of the VMs that have a claim, by namespace and name.
     """
 
-    def __init__(self, client: Client, users: Callable[[str, str], list[str]]) -> None:
+    def __init__(self, client: Client, node_name: str, users: Callable[[str, str], list[str]]) -> None:
         self._client = client
+        self._node = node_name
         self._users = users
         ours = f"{LABEL_MANAGED_BY}={MANAGED_BY}"
         self.claims = Informer(client, PERSISTENTVOLUMECLAIMS)
@@ -96,12 +97,18 @@ class StorageView:
         self.volumes.subscribe(told(_key_of_volume))
         self.datavolumes.subscribe(told(_key_by_marks))
 
+    def _asks(self, head: ObjectHead) -> bool:
+        """Whether a claim is for us to look at: it names us, or another provisioner and our node."""
+        notes = head.metadata.annotations
+        named = any(notes.get(name) == PROVISIONER for name in ANNOTATIONS_PROVISIONER)
+        return named or notes.get(ANNOTATION_SELECTED_NODE) == self._node
+
     def _key_of_claim(self, cached: Cached) -> VolumeKey | None:
         """Of the disk that a claim asks for, has, or is behind."""
         claim = _CLAIM.decode(cached.raw)
         if (volume := self.volumes.get(None, claim.spec.volume_name)) is not None:
             return _key_of_volume(volume)
-        if _asks(cached.head):
+        if self._asks(cached.head):
             return VolumeKey(cached.head.namespace, cached.head.name, cached.head.uid)
         behind = self.datavolumes.get(cached.head.namespace, cached.head.name)
         return _key_by_marks(behind) if behind is not None else None
@@ -109,7 +116,7 @@ class StorageView:
     def keys(self) -> Iterable[VolumeKey]:
         """See ``StoragePort.keys``."""
         heads = (one.head for one in self.claims.all())
-        return [VolumeKey(head.namespace, head.name, head.uid) for head in heads if _asks(head)]
+        return [VolumeKey(head.namespace, head.name, head.uid) for head in heads if self._asks(head)]
 
     def load(self, key: VolumeKey, intent: VolumeIntent | None) -> VolumeSnapshot:
         """See ``StoragePort.load``."""
@@ -308,10 +315,6 @@ class StorageView:
 
 def _no_kind(resource: Resource) -> Transient:
     return Transient(f"the cluster has no {resource.plural}: is CDI installed?", reason=NO_CDI)
-
-
-def _asks(head: ObjectHead) -> bool:
-    return any(head.metadata.annotations.get(name) == PROVISIONER for name in ANNOTATIONS_PROVISIONER)
 
 
 def _claim_of(key: VolumeKey, volume: PersistentVolume | None) -> ClaimReference:

@@ -39,6 +39,9 @@ WAIT = VolumePlan()
 PATIENCE = 6
 """Failed tries after which the scheduler is asked to choose a node anew."""
 
+GRACE_OF_OTHERS = 60.0
+"""Seconds after which a claim of another provisioner that our node was selected for is told that it may wait long."""
+
 
 def plan(snapshot: VolumeSnapshot, node_name: str, *, new_id: str, tries: int, now: datetime) -> VolumePlan:
     """The next step for ``snapshot.key``.
@@ -65,6 +68,8 @@ def _consider(
 ) -> VolumePlan:
     """A claim without a row: promise a disk if it asks for one of ours."""
     found = verdict(claim, node_name)
+    if found.answer is Answer.DIRECT and (left := _may_still_be_bound(claim, now)):
+        return VolumePlan(requeue_after=left)
     if found.answer is not Answer.OURS:
         return VolumePlan(notes=found.notes)
     if snapshot.inputs is None:
@@ -84,6 +89,12 @@ def _consider(
             )
         )
     )  # fmt: skip
+
+
+def _may_still_be_bound(claim: PersistentVolumeClaim, now: datetime) -> float:
+    """Seconds for which another provisioner is not given up: some do not ask which node it is."""
+    made = claim.metadata.creation_timestamp or now
+    return max(0.0, GRACE_OF_OTHERS - (now - made).total_seconds())
 
 
 def _serves_anywhere(storage_class: StorageClass | None, node_name: str) -> bool:

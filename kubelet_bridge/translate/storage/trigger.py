@@ -22,6 +22,9 @@ class Answer(StrEnum):
     LEFT_ALONE = "left alone"
     """It asks us, and for something that is not ours to give."""
 
+    DIRECT = "direct"
+    """It asks another provisioner for a volume on our node, where there can be none."""
+
 
 class Verdict(msgspec.Struct, frozen=True):
     """The answer, and what to tell the claim's owner of it.
@@ -47,9 +50,9 @@ def verdict(claim: PersistentVolumeClaim, node_name: str) -> Verdict:
     metadata = claim.metadata
     if claim.spec.volume_name or metadata.deletion_timestamp is not None or is_populators(metadata.name):
         return _NOT_OURS
-    if all(metadata.annotations.get(name) != PROVISIONER for name in ANNOTATIONS_PROVISIONER):
-        return _NOT_OURS
     selected = metadata.annotations.get(ANNOTATION_SELECTED_NODE, "")
+    if all(metadata.annotations.get(name) != PROVISIONER for name in ANNOTATIONS_PROVISIONER):
+        return Verdict(Answer.DIRECT, [_direct(claim, node_name)]) if selected == node_name else _NOT_OURS
     if selected not in ("", node_name):
         return _NOT_OURS
     if message := _foreign(claim):
@@ -69,6 +72,15 @@ def _data_source(claim: PersistentVolumeClaim) -> DataSource | None:
 
 def _is_claim(source: DataSource) -> bool:
     return source.kind == "PersistentVolumeClaim" and not source.api_group
+
+
+def _direct(claim: PersistentVolumeClaim, node_name: str) -> PodEvent:
+    """A provisioner that asks where the node is gets no answer: it has no CSINode (external-provisioner, topology)."""
+    message = (
+        f"this claim waits for its first consumer on {node_name}, which is no real node: most provisioners make no"
+        f" volume there; use a class of {PROVISIONER} with the parameter backingClass: {claim.spec.storage_class_name}"
+    )
+    return PodEvent(EventType.WARNING, "UnsupportedBindingMode", message)
 
 
 def _foreign(claim: PersistentVolumeClaim) -> str:

@@ -11,7 +11,13 @@ from kubelet_bridge.kube.informer import Informer
 from kubelet_bridge.kube.storageview import StorageView
 from kubelet_bridge.kube.watch import EventKind
 from kubelet_bridge.model.resources import Resource
-from kubelet_bridge.model.storagenames import ANNOTATION_PVC_NAME, ANNOTATIONS_PROVISIONER, LABEL_PVC_UID, PROVISIONER
+from kubelet_bridge.model.storagenames import (
+    ANNOTATION_PVC_NAME,
+    ANNOTATION_SELECTED_NODE,
+    ANNOTATIONS_PROVISIONER,
+    LABEL_PVC_UID,
+    PROVISIONER,
+)
 from kubelet_bridge.model.volumeintent import Promise, VolumeIntent, VolumeKey
 from kubelet_bridge.model.volumesnapshot import Part, VolumeSnapshot
 from kubelet_bridge.reconcile.volumes.ports import NO_CDI
@@ -64,7 +70,7 @@ def server() -> Server:
 
 @pytest.fixture
 async def view(server: Server) -> StorageView:
-    return StorageView(cast("Client", server), lambda _namespace, _claim: ["web"])
+    return StorageView(cast("Client", server), "vnode", lambda _namespace, _claim: ["web"])
 
 
 def put(informer: Informer, name: str, uid: str, *, namespace: str = "shop", **fields: Any) -> Json:
@@ -97,7 +103,8 @@ async def test_claims_that_ask_are_found(view: StorageView) -> None:
     for number, name in enumerate(ANNOTATIONS_PROVISIONER):
         put(view.claims, f"data-{number}", f"u{number}", metadata={"annotations": {name: PROVISIONER}})
     put(view.claims, "other", "u9", metadata={"annotations": {ANNOTATIONS_PROVISIONER[0]: "csi.example.com"}})
-    assert sorted(key.name for key in list(view.keys())) == ["data-0", "data-1"]
+    put(view.claims, "direct", "u8", metadata={"annotations": {ANNOTATION_SELECTED_NODE: "vnode"}})
+    assert sorted(key.name for key in list(view.keys())) == ["data-0", "data-1", "direct"]
 
 
 async def test_a_successor_of_the_same_name_is_not_the_claim(view: StorageView) -> None:

@@ -1,5 +1,6 @@
 """The decisions of the planner of disks, one by one."""
 
+from datetime import timedelta
 from typing import Any
 
 import msgspec
@@ -27,7 +28,7 @@ from kubelet_bridge.reconcile.volumes.actions import (
     Reschedule,
     VolumePlan,
 )
-from kubelet_bridge.reconcile.volumes.planner import PATIENCE, plan
+from kubelet_bridge.reconcile.volumes.planner import GRACE_OF_OTHERS, PATIENCE, plan
 from kubelet_bridge.translate.storage import persistentvolume
 from tests.support.volumes import KEY, NODE, NOW, backing, claim, datavolume, row, storage_class, volume
 
@@ -88,7 +89,7 @@ def test_the_datavolumes_uid_is_on_the_disk_before_anybody_can_use_it() -> None:
     "asking",
     [
         {"annotations": {ANNOTATION_SELECTED_NODE: "another"}},
-        {"annotations": {ANNOTATIONS_PROVISIONER[0]: "csi.example.com"}},
+        {"annotations": {ANNOTATIONS_PROVISIONER[0]: "csi.example.com", ANNOTATION_SELECTED_NODE: "another"}},
         {"volumeName": "chosen-by-name"},
         {"metadata": {"deletionTimestamp": "2026-01-01T00:00:00Z"}},
         {"metadata": {"name": f"prime-{KEY.uid}"}},
@@ -304,3 +305,16 @@ def test_a_claim_that_an_administrator_bound_meanwhile_gets_no_second_disk() -> 
     seen = row(ROW, datavolume_uid="dv-1")
     world = {"claim": elsewhere, "intent": seen, "datavolume": datavolume()}
     assert decide(**world, absent={Part.VOLUME}).step == DeleteDataVolume("dv-1")
+
+
+def test_a_claim_that_waits_for_our_node_in_vain_is_shown_the_way_out() -> None:
+    direct = claim(
+        annotations={ANNOTATIONS_PROVISIONER[0]: "csi.example.com"}, storageClassName="real",
+        metadata={"creationTimestamp": NOW.isoformat()},
+    )  # fmt: skip
+    snapshot = VolumeSnapshot(key=KEY, claim=direct)
+    early = plan(snapshot, NODE, new_id="", tries=0, now=NOW + timedelta(seconds=1))
+    assert (early.notes, early.requeue_after) == ([], GRACE_OF_OTHERS - 1)
+    late = plan(snapshot, NODE, new_id="", tries=0, now=NOW + timedelta(seconds=GRACE_OF_OTHERS))
+    assert [note.reason for note in late.notes] == ["UnsupportedBindingMode"]
+    assert "backingClass: real" in late.notes[0].message
