@@ -1,0 +1,52 @@
+"""Who has a claim as a disk, and what is posted on a claim."""
+
+import asyncio
+from typing import Any, cast
+
+import msgspec
+
+from kubelet_bridge.kube.claimusers import claim_users
+from kubelet_bridge.kube.client import Client
+from kubelet_bridge.kube.eventrecorder import EventRecorder
+from kubelet_bridge.kube.informer import Informer
+from kubelet_bridge.model.resources import VIRTUALMACHINES, Resource
+from kubelet_bridge.model.snapshot import EventType, PodEvent
+from tests.support.volumes import KEY, NOW
+
+
+async def test_both_ways_to_have_a_claim_count() -> None:
+    vms = Informer(cast("Client", None), VIRTUALMACHINES)
+    for number, volume in enumerate(
+        (
+            {"persistentVolumeClaim": {"claimName": "data"}}, {"dataVolume": {"name": "data"}},
+            {"persistentVolumeClaim": {"claimName": "other"}}, {"emptyDisk": {"capacity": "1Gi"}},
+        )
+    ):  # fmt: skip
+        metadata = {"name": f"vm-{number}", "namespace": "shop", "uid": str(number), "resourceVersion": "1"}
+        spec = {"template": {"spec": {"volumes": [{"name": "disk", **volume}]}}}
+        vms.learn(msgspec.json.encode({"metadata": metadata, "spec": spec}))
+    assert claim_users(vms, "shop", "data") == ["vm-0", "vm-1"]
+    assert claim_users(vms, "elsewhere", "data") == []
+
+
+class Server:
+    def __init__(self) -> None:
+        self.posted: asyncio.Queue[dict[str, Any]] = asyncio.Queue()
+
+    async def create(self, _resource: Resource, _namespace: str, body: dict[str, Any]) -> bytes:
+        self.posted.put_nowait(body)
+        return b"{}"
+
+
+async def test_an_event_on_a_claim_is_about_the_claim() -> None:
+    server = Server()
+    recorder = EventRecorder(cast("Client", server), "vnode", clock=lambda: NOW)
+    recorder.record_on_claim(KEY, [PodEvent(EventType.WARNING, "VolumeLost", "gone")])
+    running = asyncio.get_running_loop().create_task(recorder.run())
+    try:
+        event = await server.posted.get()
+    finally:
+        running.cancel()
+        await asyncio.gather(running, return_exceptions=True)
+    about = {"apiVersion": "v1", "kind": "PersistentVolumeClaim", "namespace": "shop", "name": "data", "uid": KEY.uid}
+    assert (event["involvedObject"], event["reason"], event["message"]) == (about, "VolumeLost", "gone")

@@ -1,0 +1,113 @@
+"""The disks' loop around the planner: errors, what claims are told of them, and the image catalogue."""
+
+import asyncio
+from typing import Any
+
+import pytest
+
+from kubelet_bridge.errors import BridgeError, Forbidden, Transient
+from kubelet_bridge.model.storage import DataVolume
+from kubelet_bridge.model.storagenames import ANNOTATION_SOURCE
+from kubelet_bridge.model.volumeintent import VolumeIntent, VolumeKey
+from kubelet_bridge.model.volumesnapshot import ImageOffer
+from kubelet_bridge.reconcile.volumes.loop import VolumeLoop
+from kubelet_bridge.reconcile.volumes.ports import NO_CDI
+from tests.properties.simulation import Crasher
+from tests.properties.storageworld import NODE, Ports, World
+
+
+class Troubled(Ports):
+    """A cluster that does not make DataVolumes while it has ``trouble``."""
+
+    trouble: Exception | None = None
+
+    async def create_datavolume(self, namespace: str, manifest: dict[str, Any]) -> DataVolume:
+        if self.trouble is not None:
+            raise self.trouble
+        return await super().create_datavolume(namespace, manifest)
+
+
+class Catalogue:
+    """Has one image, after it was asked twice."""
+
+    def __init__(self) -> None:
+        self.asked: list[tuple[str, str, str]] = []
+
+    async def offer(self, name: str, namespace: str, backing_class: str) -> ImageOffer:
+        self.asked.append((name, namespace, backing_class))
+        if len(self.asked) < 2:
+            return ImageOffer(trouble="image debian is being fetched")
+        return ImageOffer({"sourceRef": {"kind": "DataSource", "name": "debian"}})
+
+
+@pytest.fixture
+def ports() -> Troubled:
+    world = World()
+    world.add_claim("data")
+    return Troubled(world, dict[str, VolumeIntent](), Crasher())
+
+
+def loop_of(ports: Ports, images: Catalogue | None = None) -> VolumeLoop:
+    return VolumeLoop(ports, ports, ports, NODE, clock=ports.world.clock, images=images, workers=2, resync=0.05)
+
+
+def key_of(ports: Ports) -> VolumeKey:
+    return next(iter(ports.keys()))
+
+
+@pytest.mark.parametrize(
+    "trouble",
+    [Forbidden(403, "Forbidden", "exceeded quota: small"), Transient("is CDI installed?", reason=NO_CDI)],
+    ids=["quota", "no CDI"],
+)  # fmt: skip
+async def test_what_a_user_can_mend_is_told_on_the_claim(ports: Troubled, trouble: BridgeError) -> None:
+    ports.trouble = trouble
+    with pytest.raises(BridgeError):
+        await loop_of(ports).sync(key_of(ports))
+    assert [(one.reason, one.message) for one in ports.events] == [("ProvisioningFailed", trouble.message)]
+
+
+async def test_an_outage_is_not_told_on_the_claim(ports: Troubled) -> None:
+    ports.trouble = Transient("connection refused")
+    with pytest.raises(Transient):
+        await loop_of(ports).sync(key_of(ports))
+    assert ports.events == []
+
+
+async def test_the_loop_outlives_errors_and_faults_and_serves_the_claim_in_the_end(ports: Troubled) -> None:
+    loop, row = loop_of(ports), key_of(ports)
+    task = asyncio.get_running_loop().create_task(loop.run())
+    try:
+        for trouble in (Transient("connection refused"), RuntimeError("a fault of ours"), None):
+            ports.trouble = trouble
+            await asyncio.sleep(0.1)
+        while f"pvc-{row.uid}" not in ports.world.volumes:
+            await asyncio.sleep(0.01)
+    finally:
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+    assert ports.world.made == [row.uid]
+
+
+async def test_an_image_is_asked_for_until_it_can_be_had(ports: Troubled) -> None:
+    ports.world.claims["data"]["metadata"]["annotations"][ANNOTATION_SOURCE] = "image:debian"
+    catalogue = Catalogue()
+    loop, key = loop_of(ports, catalogue), key_of(ports)
+    assert await loop.sync(key)
+    assert [one.message for one in ports.events] == ["image debian is being fetched"]
+    await loop.sync(key)
+    assert catalogue.asked == [("debian", "n", "")] * 2
+    (made,) = ports.world.datavolumes.values()
+    assert made["spec"]["sourceRef"]["name"] == "debian"
+
+
+async def test_news_are_told_once(ports: Troubled) -> None:
+    loop, key = loop_of(ports), key_of(ports)
+    for _ in range(3):
+        await loop.sync(key)
+    ports.world.advance()
+    for _ in range(3):
+        await loop.sync(key)
+    reasons = [one.reason for one in ports.events]
+    assert reasons[:2] == ["Provisioning", "ProvisioningSucceeded"]
+    assert reasons.count("DataVolumeProgress") == 1
