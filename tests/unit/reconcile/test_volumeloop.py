@@ -1,9 +1,11 @@
 """The disks' loop around the planner: errors, what claims are told of them, and the image catalogue."""
 
 import asyncio
+from collections.abc import Callable
 from typing import Any
 
 import pytest
+from structlog.testing import capture_logs
 
 from kubelet_bridge.errors import BridgeError, Forbidden, Transient
 from kubelet_bridge.model.storage import DataVolume
@@ -51,6 +53,13 @@ def loop_of(ports: Ports, images: Catalogue | None = None) -> VolumeLoop:
     return VolumeLoop(ports, ports, ports, NODE, clock=ports.world.clock, images=images, workers=2, resync=0.05)
 
 
+async def until(holds: Callable[[], bool], task: asyncio.Task[None]) -> None:
+    """Wait for it, unless ``task`` ends."""
+    while not holds():
+        assert not task.done(), task.exception()
+        await asyncio.sleep(0.01)
+
+
 def key_of(ports: Ports) -> VolumeKey:
     return next(iter(ports.keys()))
 
@@ -78,14 +87,17 @@ async def test_the_loop_outlives_errors_and_faults_and_serves_the_claim_in_the_e
     loop, row = loop_of(ports), key_of(ports)
     task = asyncio.get_running_loop().create_task(loop.run())
     try:
-        for trouble in (Transient("connection refused"), RuntimeError("a fault of ours"), None):
-            ports.trouble = trouble
-            await asyncio.sleep(0.1)
-        while f"pvc-{row.uid}" not in ports.world.volumes:
-            await asyncio.sleep(0.01)
+        with capture_logs() as said:  # what prints tracebacks where nothing is configured reads files
+            for trouble in (Transient("connection refused"), RuntimeError("a fault of ours")):
+                ports.trouble = trouble
+                before = len(said)
+                await until(lambda before=before: len(said) > before, task)
+            ports.trouble = None
+            await until(lambda: f"pvc-{row.uid}" in ports.world.volumes, task)
     finally:
         task.cancel()
         await asyncio.gather(task, return_exceptions=True)
+    assert {one["event"] for one in said} == {"disk not synced", "sync of a disk crashed"}
     assert ports.world.made == [row.uid]
 
 
