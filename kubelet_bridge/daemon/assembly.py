@@ -105,8 +105,8 @@ class Assembly:
         )  # fmt: skip
         self.warnings = WarningCopier(self.client, self.view, self.events.record, since=utc_now())
         self.disks = Disks(
-            self.client, self.view.vms, self.database, self.events, settings.node_name, clock=utc_now,
-            resync=settings.resync_seconds,
+            self.client, self.view.pods, self.view.vms, self.database, self.events, settings.node_name, clock=utc_now,
+            resync=settings.resync_seconds, changed=self._enqueue,
         )  # fmt: skip
         self.view.unfilled, self.view.lost = self.disks.view.unfilled, self.disks.lost
         self.own_node = Informer(self.client, NODES, field_selector=f"metadata.name={settings.node_name}")

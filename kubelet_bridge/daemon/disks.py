@@ -9,13 +9,16 @@ import structlog
 
 from kubelet_bridge.aio.tasks import every
 from kubelet_bridge.errors import Transient
+from kubelet_bridge.kube.claimants import Claimants
 from kubelet_bridge.kube.claimusers import claim_users
 from kubelet_bridge.kube.client import Client
 from kubelet_bridge.kube.eventrecorder import EventRecorder
 from kubelet_bridge.kube.informer import Informer
 from kubelet_bridge.kube.storageview import StorageView
 from kubelet_bridge.model.core import Pod
+from kubelet_bridge.model.meta import PodKey
 from kubelet_bridge.model.storage import PersistentVolume
+from kubelet_bridge.model.volumeintent import VolumeKey
 from kubelet_bridge.reconcile.volumes.loop import VolumeLoop
 from kubelet_bridge.reconcile.volumes.ports import ImagePort
 from kubelet_bridge.store.database import Database
@@ -28,11 +31,16 @@ _PRUNE_EVERY = 3600.0
 
 
 class Disks:
-    """One virtual node's disks. ``vms`` are those of its Pods, and ``images`` the catalogue, if there is one."""
+    """One virtual node's disks, for the Pods that ``pods`` shows.
+
+    ``vms`` are those of its Pods, and ``images`` the catalogue, if there is one. ``changed`` is told of Pods whose
+    disks are not as they were.
+    """
 
     def __init__(
         self,
         client: Client,
+        pods: Informer,
         vms: Informer,
         database: Database,
         events: EventRecorder,
@@ -40,10 +48,14 @@ class Disks:
         *,
         clock: Callable[[], datetime],
         resync: float,
+        changed: Callable[[PodKey], None],
         images: ImagePort | None = None,
     ) -> None:
         self.view = StorageView(client, node_name, lambda namespace, claim: claim_users(vms, namespace, claim))
         self.store: VolumeStore | None = None
+        self._claimants = Claimants(pods)
+        self._changed = changed
+        self.view.subscribe(self._tell_pods)
         self._vms = vms
         self._database = database
         self._events = events
@@ -58,6 +70,10 @@ class Disks:
             return []
         rows = (self.store.get(uid) for uid in self.view.disks_of(pod))
         return [f"disk of claim {row.name} is lost: {row.lost}" for row in rows if row is not None and row.lost]
+
+    def _tell_pods(self, key: VolumeKey) -> None:
+        for pod in self._claimants.of(key.namespace, key.name):
+            self._changed(pod)
 
     async def run(self) -> None:
         """Once the caches are full: fill a lost store, then work on disks for ever."""

@@ -5,11 +5,13 @@ from typing import Any, cast
 
 import msgspec
 
+from kubelet_bridge.kube.claimants import Claimants
 from kubelet_bridge.kube.claimusers import claim_users
 from kubelet_bridge.kube.client import Client
 from kubelet_bridge.kube.eventrecorder import EventRecorder
 from kubelet_bridge.kube.informer import Informer
-from kubelet_bridge.model.resources import VIRTUALMACHINES, Resource
+from kubelet_bridge.kube.watch import EventKind
+from kubelet_bridge.model.resources import PODS, VIRTUALMACHINES, Resource
 from kubelet_bridge.model.snapshot import EventType, PodEvent
 from tests.support.volumes import KEY, NOW
 
@@ -27,6 +29,25 @@ async def test_both_ways_to_have_a_claim_count() -> None:
         vms.learn(msgspec.json.encode({"metadata": metadata, "spec": spec}))
     assert claim_users(vms, "shop", "data") == ["vm-0", "vm-1"]
     assert claim_users(vms, "elsewhere", "data") == []
+
+
+async def test_the_pods_that_name_a_claim_are_known_while_they_are_there() -> None:
+    pods = Informer(cast("Client", None), PODS)
+    claimants = Claimants(pods)
+    volumes = [{"name": "disk", "persistentVolumeClaim": {"claimName": "data"}}]
+    for name in ("web-0", "web-1"):
+        metadata = {"name": name, "namespace": "shop", "uid": name, "resourceVersion": "1"}
+        cached = pods.learn(msgspec.json.encode({"metadata": metadata, "spec": {"volumes": volumes}}))
+        for handler in pods._handlers:  # as the watch will
+            handler(EventKind.ADDED, cached)
+    assert [key.name for key in claimants.of("shop", "data")] == ["web-0", "web-1"]
+    assert claimants.of("elsewhere", "data") == []
+    for name in ("web-0", "web-1"):
+        gone = pods.get("shop", name)
+        assert gone is not None
+        pods._handlers[0](EventKind.DELETED, gone)
+    assert claimants.of("shop", "data") == []
+    assert not claimants._pods
 
 
 class Server:
