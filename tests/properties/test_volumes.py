@@ -3,14 +3,18 @@
 from collections.abc import Callable
 from typing import Any
 
+import msgspec
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from kubelet_bridge.errors import BridgeError
+from kubelet_bridge.model.storage import PersistentVolume
 from kubelet_bridge.model.volumeintent import VolumeIntent, VolumeStatus
 from kubelet_bridge.model.volumesnapshot import Part
+from kubelet_bridge.store.volumerebuild import rebuild_volumes
 from tests.properties.simulation import Crash, Crasher
-from tests.properties.storageworld import World, process
+from tests.properties.storageworld import NODE, World, process
 
 ROUNDS = 30
 Act = Callable[[World], None]
@@ -160,3 +164,29 @@ async def test_a_quiet_disk_is_left_alone() -> None:
     (row,) = rows.values()
     assert await loop.sync(row.key) is None
     assert writes.count == 0
+
+
+@pytest.mark.parametrize("retain", [False, True])
+async def test_a_lost_database_loses_no_disk_and_leaves_none(retain: bool) -> None:
+    world, former = await _drive([(14, "grow")], [], retain=retain)
+    found = [msgspec.convert(one, PersistentVolume) for one in world.volumes.values()]
+    rows = {one.uid: one for one in rebuild_volumes(found, NODE, new_id=lambda: "vol_new")}
+    assert {(one.uid, one.id, one.datavolume_uid) for one in rows.values()} == {
+        (one.uid, one.id, one.datavolume_uid) for one in former.values()
+    }
+    before = {*world.claims}, {*world.datavolumes}
+    await _settle(world, rows)
+    assert ({*world.claims}, {*world.datavolumes}) == before
+    assert [(one.status, one.lost) for one in rows.values()] == [(VolumeStatus.BOUND, "")]
+    world.claims.pop("data")
+    await _settle(world, rows)
+    assert len(world.datavolumes) == (1 if retain else 0)
+    assert len(rows) == (1 if retain else 0)
+
+
+async def _settle(world: World, rows: dict[str, VolumeIntent]) -> None:
+    loop, _ = process(world, rows, Crasher())
+    for _ in range(8):
+        world.advance()
+        for row in list(rows.values()):
+            await loop.sync(row.key)
