@@ -31,15 +31,15 @@ RULES: tuple[tuple[str, tuple[str, ...], tuple[str, ...]], ...] = (
     ("kubevirt.io", ("virtualmachineinstances",), (*_READ, "delete")),
     ("kubevirt.io", ("kubevirts",), _READ),
     ("cdi.kubevirt.io", ("datavolumes",), (*_READ, "create", "delete")),
+    # The right to clone what is in a namespace: golden images are in another than their clones.
+    ("cdi.kubevirt.io", ("datavolumes/source",), ("create",)),
+    ("cdi.kubevirt.io", ("datasources",), _READ),
     ("subresources.kubevirt.io", tuple(f"virtualmachines/{action}" for action in _ACTIONS), ("update",)),
     (
         "subresources.kubevirt.io",
         tuple(f"virtualmachineinstances/{stream}" for stream in ("console", "vnc", "portforward")),
         ("get",),
     ),
-    # Golden images and root disks; `datavolumes/source` is the right to clone what is in a namespace.
-    ("cdi.kubevirt.io", ("datavolumes", "datavolumes/source"), ("create",)),
-    ("cdi.kubevirt.io", ("datasources",), _READ),
     # An ownerReference that blocks its owner's deletion needs this right on the owner.
     ("", ("pods/finalizers",), ("update",)),
     ("authentication.k8s.io", ("tokenreviews",), ("create",)),

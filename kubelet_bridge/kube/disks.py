@@ -15,12 +15,11 @@ from kubelet_bridge.model.goldenimage import DataSource, Disk, Shelf
 from kubelet_bridge.model.meta import FIELD_MANAGER, Condition, ObjectMeta
 from kubelet_bridge.model.quantity import InvalidQuantity, Quantity
 from kubelet_bridge.model.resources import DATASOURCES, DATAVOLUMES, Resource
+from kubelet_bridge.model.storage import DataVolume
+from kubelet_bridge.translate.storage import progress
 
 SHELF_FRESH = 10.0
 """Seconds for which what is ready made serves the next Pod too."""
-
-_READY = "Succeeded"
-_NOTHING_AMISS = frozenset({"", "Completed", "ContainerCreating", "PodInitializing", "Pending"})
 
 
 class _Read(msgspec.Struct, frozen=True, rename="camel"):
@@ -50,15 +49,11 @@ class _Spec(_Read, frozen=True):
 
 
 class _Status(_Read, frozen=True):
-    phase: str = ""
-    progress: str = ""
     conditions: list[Condition] = []
 
 
-class _DataVolume(_Read, frozen=True):
-    metadata: ObjectMeta = ObjectMeta()
+class _DataVolume(DataVolume, frozen=True):
     spec: _Spec = _Spec()
-    status: _Status = _Status()
 
 
 class _DataSource(_Read, frozen=True):
@@ -120,9 +115,9 @@ def _disk(volume: _DataVolume) -> Disk:
     head, asked = volume.metadata, volume.spec.storage or volume.spec.pvc or _Storage()
     return Disk(
         namespace=head.namespace, name=head.name, labels=head.labels, annotations=head.annotations,
-        ready=volume.status.phase == _READY, deleting=head.deletion_timestamp is not None,
+        ready=volume.populated, deleting=head.deletion_timestamp is not None,
         size=_bytes(asked.resources.requests.get("storage", 0)),
-        checksum=volume.spec.source.http.checksum, words=_words(volume),
+        checksum=volume.spec.source.http.checksum, words=progress.words(volume),
     )  # fmt: skip
 
 
@@ -136,14 +131,3 @@ def _bytes(amount: str | int | float) -> int:
         return Quantity.parse(amount).ceil()
     except InvalidQuantity:
         return 0
-
-
-def _words(volume: _DataVolume) -> str:
-    """``DataVolume x ImportInProgress 42.50%``, and in CDI's own words what goes wrong."""
-    status = volume.status
-    progress = f" {status.progress}" if status.progress.endswith("%") else ""
-    said = f"DataVolume {volume.metadata.name} {status.phase or 'not taken up by CDI yet'}{progress}"
-    running = next((one for one in status.conditions if one.type == "Running"), None)
-    if running is None or running.status == "True" or running.reason in _NOTHING_AMISS or not running.message:
-        return said
-    return f"{said}: {running.message}"

@@ -56,14 +56,14 @@ async def test_what_is_not_there() -> None:
 @pytest.mark.parametrize(
     ("document", "words"),
     [
-        (volume(), "DataVolume x not taken up by CDI yet"),
+        (volume(), "DataVolume x not taken up by CDI yet: is its controller running?"),
         (volume("ImportInProgress", "42.50%"), "DataVolume x ImportInProgress 42.50%"),
         (volume("ImportScheduled", "N/A"), "DataVolume x ImportScheduled"),
         (
             volume("ImportInProgress", "N/A", reason="Error", message="got 404"),
             "DataVolume x ImportInProgress: got 404",
         ),
-        (volume("Succeeded", "100.0%", reason="Completed", message="done"), "DataVolume x Succeeded 100.0%"),
+        (volume("Succeeded", "100.0%", reason="Completed", message="done"), "DataVolume x Succeeded"),
     ],
 )
 async def test_words_are_cdis(document: dict[str, Any], words: str) -> None:
