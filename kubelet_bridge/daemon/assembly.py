@@ -61,6 +61,7 @@ from kubelet_bridge.node.registration import Registration
 from kubelet_bridge.reconcile.manifests import ManifestMaker
 from kubelet_bridge.reconcile.statusmanager import StatusManager
 from kubelet_bridge.reconcile.syncloop import SyncLoop, SyncResult
+from kubelet_bridge.reconcile.volumes.images import CatalogueImages
 from kubelet_bridge.settings import Settings
 from kubelet_bridge.store.database import Database
 from kubelet_bridge.store.intents import IntentStore
@@ -104,9 +105,11 @@ class Assembly:
             dropped=lambda: metrics.events_posted.labels("dropped").inc(),
         )  # fmt: skip
         self.warnings = WarningCopier(self.client, self.view, self.events.record, since=utc_now())
+        self.images = ImageCatalogue(self.client, settings, lambda images: self._reconfigure(images=images))
         self.disks = Disks(
             self.client, self.view.pods, self.view.vms, self.database, self.events, settings.node_name, clock=utc_now,
             resync=settings.resync_seconds, changed=self._enqueue,
+            images=CatalogueImages(self.view, self.images.current),
         )  # fmt: skip
         self.view.unfilled, self.view.lost = self.disks.view.unfilled, self.disks.lost
         self.own_node = Informer(self.client, NODES, field_selector=f"metadata.name={settings.node_name}")
@@ -126,7 +129,6 @@ class Assembly:
         self.nodeside = NodeSide(
             settings, self.client, self.database, lambda: len(self.view.vms), ip, lambda: self.guestside.trouble
         )
-        self.images = ImageCatalogue(self.client, settings, lambda images: self._reconfigure(images=images))
         self.tls = serving.tls(settings, self.client, self.nodeside.addresses)
         self.pods = CachedPods(self.view)
         self.logs = PodLogs(

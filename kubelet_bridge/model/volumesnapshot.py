@@ -25,11 +25,13 @@ class ImageOffer(msgspec.Struct, frozen=True):
         population: ``source`` or ``sourceRef`` of a DataVolume, by that name; empty: it cannot be had now.
         minimum: the smallest disk that holds it, as a quantity; empty: nobody knows.
         trouble: why it cannot be had, for users.
+        waiting: what has to happen first, without anybody doing anything, for users.
     """
 
     population: dict[str, Any] = {}
     minimum: str = ""
     trouble: str = ""
+    waiting: str = ""
 
 
 class Origin(msgspec.Struct, frozen=True):

@@ -152,9 +152,10 @@ class VolumeExecutor:
             source = wanted_source(claim, parameters)
         except CannotProvision:  # the planner comes to the same, and says so
             return inputs
-        if not isinstance(source, Image) or self._images is None:
+        size = claim.spec.resources.storage
+        if not isinstance(source, Image) or self._images is None or not size:
             return inputs
-        offer = await self._images.offer(source.name, claim.metadata.namespace, parameters.backing_class)
+        offer = await self._images.offer(source.name, size.ceil())
         return msgspec.structs.replace(inputs, image=offer)
 
     async def _create_datavolume(

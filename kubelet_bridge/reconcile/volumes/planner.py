@@ -32,12 +32,15 @@ from kubelet_bridge.reconcile.volumes.release import release
 from kubelet_bridge.translate.storage import datavolume, persistentvolume
 from kubelet_bridge.translate.storage.classparameters import serves_alone
 from kubelet_bridge.translate.storage.promise import promise
-from kubelet_bridge.translate.storage.refusal import CannotProvision
+from kubelet_bridge.translate.storage.refusal import CannotProvision, NotYet
 from kubelet_bridge.translate.storage.trigger import Answer, verdict
 
 WAIT = VolumePlan()
 PATIENCE = 6
 """Failed tries after which the scheduler is asked to choose a node anew."""
+
+IMAGE_WAIT = 5.0
+"""Seconds after which an image that is on its way is looked at again: nothing tells of it."""
 
 GRACE_OF_OTHERS = 60.0
 """Seconds after which a claim of another provisioner that our node was selected for is told that it may wait long."""
@@ -80,6 +83,8 @@ def _consider(
         promised = promise(claim, snapshot.inputs)
     except CannotProvision as error:
         return _cannot(claim, error, tries)
+    except NotYet as wait:
+        return VolumePlan(notes=[PodEvent(EventType.NORMAL, wait.reason, wait.message)], requeue_after=IMAGE_WAIT)
     key = snapshot.key
     return VolumePlan(
         step=Accept(

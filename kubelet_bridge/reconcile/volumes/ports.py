@@ -105,10 +105,13 @@ class VolumeIntentPort(Protocol):
 class ImagePort(Protocol):
     """The image catalogue."""
 
-    async def offer(self, name: str, namespace: str, backing_class: str) -> ImageOffer:
-        """How a disk in ``namespace`` on ``backing_class`` (empty: the default) can begin with the image ``name``.
+    async def offer(self, name: str, size: int) -> ImageOffer:
+        """How a disk of ``size`` bytes can begin with the image ``name``.
 
         Asked again until it can: the image may have to be fetched first.
+
+        Raises:
+            ApiError: the API server refused, or could not be asked.
         """
         ...
 

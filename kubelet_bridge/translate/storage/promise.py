@@ -15,7 +15,7 @@ from kubelet_bridge.model.storagenames import PROVISIONER, datavolume_of
 from kubelet_bridge.model.volumeintent import Promise
 from kubelet_bridge.model.volumesnapshot import ImageOffer, Origin, VolumeInputs
 from kubelet_bridge.translate.storage.classparameters import ClassParameters, class_parameters
-from kubelet_bridge.translate.storage.refusal import failed
+from kubelet_bridge.translate.storage.refusal import NotYet, failed
 from kubelet_bridge.translate.storage.sources import Blank, Clone, Download, Image, Source, Upload, download, of_claim
 from kubelet_bridge.translate.storage.trigger import clone_source
 
@@ -42,6 +42,7 @@ def promise(claim: PersistentVolumeClaim, inputs: VolumeInputs) -> Promise:
 
     Raises:
         CannotProvision: there can be none, for now or for ever; the message says why.
+        NotYet: its image is on its way.
     """
     storage_class = inputs.storage_class
     if storage_class is None:
@@ -117,10 +118,12 @@ def _population(source: Source, claim: PersistentVolumeClaim, size: Quantity, in
 def _of_image(name: str, size: Quantity, offer: ImageOffer | None) -> dict[str, Any]:
     if offer is None:
         raise failed(f"this node has no catalogue in which to look up image {name!r}")
-    if not offer.population:
-        raise failed(offer.trouble or f"image {name!r} cannot be had")
+    if offer.waiting:
+        raise NotYet(f"image {name!r} has to be fetched first: {offer.waiting}", reason="WaitingForImage")
     if offer.minimum and size < (least := Quantity.parse(offer.minimum)):
         raise failed(f"image {name!r} needs {least}, and the claim asks for {size}")
+    if not offer.population:
+        raise failed(offer.trouble or f"image {name!r} cannot be had")
     return offer.population
 
 

@@ -1,6 +1,6 @@
-"""Why a claim gets no disk."""
+"""Why a claim gets no disk, or none yet."""
 
-from kubelet_bridge.errors import Terminal
+from kubelet_bridge.errors import Terminal, Transient
 
 
 class CannotProvision(Terminal):
@@ -8,6 +8,10 @@ class CannotProvision(Terminal):
 
     ``reason`` is that of the event on the claim.
     """
+
+
+class NotYet(Transient):
+    """A disk can be made soon, and nobody has to do anything for it; message and reason are those of an event."""
 
 
 def failed(message: str) -> CannotProvision:

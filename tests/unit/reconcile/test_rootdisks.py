@@ -1,72 +1,27 @@
 """The disk that a VM boots from, made through a cluster of DataVolumes that answers when it likes."""
 
 import asyncio
-from collections.abc import Iterable
-from typing import Any, cast
+from typing import cast
 
 import msgspec
 import pytest
 
-from kubelet_bridge.errors import AlreadyExists, ApiError, NotFound, Transient
+from kubelet_bridge.errors import ApiError, NotFound, Transient
 from kubelet_bridge.model.core import Pod
-from kubelet_bridge.model.goldenimage import Disk, RootDisk, Shelf
+from kubelet_bridge.model.goldenimage import Disk, RootDisk
 from kubelet_bridge.model.meta import PodKey
-from kubelet_bridge.model.quantity import Quantity
 from kubelet_bridge.reconcile.actions import MakeRootDisk
 from kubelet_bridge.reconcile.goldenplanner import NoGoldenImage
 from kubelet_bridge.reconcile.ports import ClusterPort
 from kubelet_bridge.reconcile.rootdisks import prepare
 from kubelet_bridge.translate import rootdisk
-from kubelet_bridge.translate.config import ImageDisks
 from kubelet_bridge.translate.image import BootImage, ImageKind
 from tests.support.catalogue import CATALOGUE
+from tests.support.goldencluster import DISKS, Cluster
 from tests.support.pods import pod
 
-DISKS = ImageDisks(catalogue=CATALOGUE, namespace="kubelet-bridge", ready_made_in=("cozy-public",))
 BOOT = BootImage(ImageKind.CATALOGUE, "debian-12", CATALOGUE.images["debian-12"])
 URL = BootImage(ImageKind.HTTP, "https://a.example/x")
-
-
-class Cluster:
-    """DataVolumes by namespace and name; ``lost`` answers to POSTs never arrive."""
-
-    def __init__(self) -> None:
-        self.disks: dict[tuple[str, str], Disk] = {}
-        self.posted: list[str] = []
-        self.shelves = Shelf()
-        self.lost = 0
-        self.refusal: ApiError | None = None
-
-    async def get_disk(self, namespace: str, name: str) -> Disk | None:
-        await asyncio.sleep(0)
-        return self.disks.get((namespace, name))
-
-    async def create_disk(self, namespace: str, manifest: dict[str, Any]) -> None:
-        await asyncio.sleep(0)
-        if self.refusal is not None:
-            raise self.refusal
-        head = manifest["metadata"]
-        if (namespace, head["name"]) in self.disks:
-            raise AlreadyExists(409, "AlreadyExists", "there is one")
-        size = Quantity.parse(manifest["spec"]["storage"]["resources"]["requests"]["storage"]).ceil()
-        self.disks[namespace, head["name"]] = Disk(
-            namespace=namespace, name=head["name"], labels=head["labels"], annotations=head.get("annotations", {}),
-            size=size, words=f"DataVolume {head['name']} ImportInProgress 42.50%",
-        )  # fmt: skip
-        self.posted.append(f"{namespace}/{head['name']}")
-        if self.lost:
-            self.lost -= 1
-            raise Transient("no answer")
-
-    async def shelf(self, namespaces: Iterable[str]) -> Shelf:
-        assert tuple(namespaces) == DISKS.ready_made_in
-        return self.shelves
-
-    def finish(self) -> None:
-        self.disks = {place: msgspec.structs.replace(disk, ready=True) for place, disk in self.disks.items()}
-
-    def goldens(self) -> list[str]:
-        return [one for one in self.posted if one.startswith("kubelet-bridge/")]
 
 
 def step(boot: BootImage = BOOT) -> MakeRootDisk:

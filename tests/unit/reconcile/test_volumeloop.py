@@ -8,11 +8,13 @@ import pytest
 from structlog.testing import capture_logs
 
 from kubelet_bridge.errors import BridgeError, Forbidden, Transient
+from kubelet_bridge.model.snapshot import EventType
 from kubelet_bridge.model.storage import DataVolume
 from kubelet_bridge.model.storagenames import ANNOTATION_SOURCE
 from kubelet_bridge.model.volumeintent import VolumeIntent, VolumeKey
 from kubelet_bridge.model.volumesnapshot import ImageOffer
 from kubelet_bridge.reconcile.volumes.loop import VolumeLoop
+from kubelet_bridge.reconcile.volumes.planner import IMAGE_WAIT
 from kubelet_bridge.reconcile.volumes.ports import NO_CDI
 from tests.properties.simulation import Crasher
 from tests.properties.storageworld import NODE, Ports, World
@@ -33,12 +35,14 @@ class Catalogue:
     """Has one image, after it was asked twice."""
 
     def __init__(self) -> None:
-        self.asked: list[tuple[str, str, str]] = []
+        self.asked: list[str] = []
+        self.first = ImageOffer(trouble="nobody has it")
 
-    async def offer(self, name: str, namespace: str, backing_class: str) -> ImageOffer:
-        self.asked.append((name, namespace, backing_class))
+    async def offer(self, name: str, size: int) -> ImageOffer:
+        assert size > 0
+        self.asked.append(name)
         if len(self.asked) < 2:
-            return ImageOffer(trouble="image debian is being fetched")
+            return self.first
         return ImageOffer({"sourceRef": {"kind": "DataSource", "name": "debian"}})
 
 
@@ -106,11 +110,25 @@ async def test_an_image_is_asked_for_until_it_can_be_had(ports: Troubled) -> Non
     catalogue = Catalogue()
     loop, key = loop_of(ports, catalogue), key_of(ports)
     assert await loop.sync(key)
-    assert [one.message for one in ports.events] == ["image debian is being fetched"]
+    assert [one.message for one in ports.events] == ["nobody has it"]
     await loop.sync(key)
-    assert catalogue.asked == [("debian", "n", "")] * 2
+    assert catalogue.asked == ["debian"] * 2
     (made,) = ports.world.datavolumes.values()
     assert made["spec"]["sourceRef"]["name"] == "debian"
+
+
+async def test_an_image_that_is_on_its_way_is_no_failure(ports: Troubled) -> None:
+    ports.world.claims["data"]["metadata"]["annotations"][ANNOTATION_SOURCE] = "image:debian"
+    catalogue = Catalogue()
+    catalogue.first = ImageOffer(waiting="DataVolume debian ImportInProgress")
+    loop, key = loop_of(ports, catalogue), key_of(ports)
+    assert await loop.sync(key) == IMAGE_WAIT
+    (event,) = ports.events
+    assert (event.type, event.reason) == (EventType.NORMAL, "WaitingForImage")
+    assert event.message.endswith("DataVolume debian ImportInProgress")
+    assert not ports.world.datavolumes
+    await loop.sync(key)
+    assert len(ports.world.datavolumes) == 1
 
 
 async def test_news_are_told_once(ports: Troubled) -> None:
