@@ -107,7 +107,7 @@ class Assembly:
         self.warnings = WarningCopier(self.client, self.view, self.events.record, since=utc_now())
         self.images = ImageCatalogue(self.client, settings, lambda images: self._reconfigure(images=images))
         self.disks = Disks(
-            self.client, self.view.pods, self.view.vms, self.database, self.events, settings.node_name, clock=utc_now,
+            self.client, self.view, self.database, self.events, settings.node_name, clock=utc_now,
             resync=settings.resync_seconds, changed=self._enqueue,
             images=CatalogueImages(self.view, self.images.current),
         )  # fmt: skip

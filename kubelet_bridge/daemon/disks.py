@@ -13,10 +13,12 @@ from kubelet_bridge.kube.claimants import Claimants
 from kubelet_bridge.kube.claimusers import claim_users
 from kubelet_bridge.kube.client import Client
 from kubelet_bridge.kube.eventrecorder import EventRecorder
-from kubelet_bridge.kube.informer import Informer
+from kubelet_bridge.kube.informer import Cached
 from kubelet_bridge.kube.storageview import StorageView
+from kubelet_bridge.kube.view import NodeView
+from kubelet_bridge.kube.watch import EventKind
 from kubelet_bridge.model.core import Pod
-from kubelet_bridge.model.meta import PodKey
+from kubelet_bridge.model.meta import LABEL_POD_UID, PodKey
 from kubelet_bridge.model.storage import PersistentVolume
 from kubelet_bridge.model.volumeintent import VolumeKey
 from kubelet_bridge.reconcile.volumes.loop import VolumeLoop
@@ -31,17 +33,15 @@ _PRUNE_EVERY = 3600.0
 
 
 class Disks:
-    """One virtual node's disks, for the Pods that ``pods`` shows.
+    """One virtual node's disks, for the Pods that ``node`` shows.
 
-    ``vms`` are those of its Pods, and ``images`` the catalogue, if there is one. ``changed`` is told of Pods whose
-    disks are not as they were.
+    ``images`` is the catalogue, if there is one. ``changed`` is told of Pods whose disks are not as they were.
     """
 
     def __init__(
         self,
         client: Client,
-        pods: Informer,
-        vms: Informer,
+        node: NodeView,
         database: Database,
         events: EventRecorder,
         node_name: str,
@@ -51,12 +51,14 @@ class Disks:
         changed: Callable[[PodKey], None],
         images: ImagePort | None = None,
     ) -> None:
-        self.view = StorageView(client, node_name, lambda namespace, claim: claim_users(vms, namespace, claim))
+        self.view = StorageView(client, node_name, lambda namespace, claim: claim_users(node.vms, namespace, claim))
         self.store: VolumeStore | None = None
-        self._claimants = Claimants(pods)
+        self._claimants = Claimants(node.pods)
         self._changed = changed
+        self._pods = node.pods
         self.view.subscribe(self._tell_pods)
-        self._vms = vms
+        self.view.datavolumes.subscribe(self._tell_owner)
+        self._vms = node.vms
         self._database = database
         self._events = events
         self._node = node_name
@@ -74,6 +76,11 @@ class Disks:
     def _tell_pods(self, key: VolumeKey) -> None:
         for pod in self._claimants.of(key.namespace, key.name):
             self._changed(pod)
+
+    def _tell_owner(self, _: EventKind, datavolume: Cached) -> None:
+        """Tell of the Pod whose VM boots from it, if that is a Pod of this node."""
+        for pod in self._pods.by_index("uid", datavolume.head.labels.get(LABEL_POD_UID, "")):
+            self._changed(PodKey(pod.head.namespace, pod.head.name, pod.head.uid))
 
     async def run(self) -> None:
         """Once the caches are full: fill a lost store, then work on disks for ever."""

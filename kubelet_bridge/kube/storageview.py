@@ -11,7 +11,7 @@ from kubelet_bridge.kube.client import Client, PatchType
 from kubelet_bridge.kube.informer import Cached, Informer
 from kubelet_bridge.kube.watch import EventKind
 from kubelet_bridge.model.core import Pod
-from kubelet_bridge.model.meta import FIELD_MANAGER, LABEL_MANAGED_BY, MANAGED_BY, ObjectHead
+from kubelet_bridge.model.meta import FIELD_MANAGER, LABEL_MANAGED_BY, LABEL_POD_UID, MANAGED_BY, ObjectHead, PodKey
 from kubelet_bridge.model.quantity import Quantity
 from kubelet_bridge.model.resources import (
     DATAVOLUMES,
@@ -40,6 +40,7 @@ from kubelet_bridge.model.volumeintent import VolumeIntent, VolumeKey
 from kubelet_bridge.model.volumesnapshot import Origin, Part, VolumeInputs, VolumeSnapshot
 from kubelet_bridge.reconcile.volumes.ports import NO_CDI
 from kubelet_bridge.translate.claims import claim_names
+from kubelet_bridge.translate.ownership import belongs
 from kubelet_bridge.translate.storage import progress
 from kubelet_bridge.translate.storage.trigger import clone_source
 
@@ -49,6 +50,12 @@ Kind = TypeVar("Kind", PersistentVolumeClaim, PersistentVolume, DataVolume, Stor
 _CLAIM = msgspec.json.Decoder(PersistentVolumeClaim)
 _VOLUME = msgspec.json.Decoder(PersistentVolume)
 _DATAVOLUME = msgspec.json.Decoder(DataVolume)
+_POD_UID = "pod-uid"
+
+
+def _by_pod_uid(head: ObjectHead) -> Iterable[str]:
+    uid = head.labels.get(LABEL_POD_UID)
+    return (uid,) if uid else ()
 
 
 class _Answer(msgspec.Struct, frozen=True):
@@ -69,7 +76,7 @@ class StorageView:
         ours = f"{LABEL_MANAGED_BY}={MANAGED_BY}"
         self.claims = Informer(client, PERSISTENTVOLUMECLAIMS)
         self.volumes = Informer(client, PERSISTENTVOLUMES, label_selector=ours)
-        self.datavolumes = Informer(client, DATAVOLUMES, label_selector=ours)
+        self.datavolumes = Informer(client, DATAVOLUMES, label_selector=ours, indexers={_POD_UID: _by_pod_uid})
 
     @property
     def informers(self) -> list[Informer]:
@@ -137,10 +144,17 @@ class StorageView:
             users=self._users(intent.namespace, intent.datavolume) if snapshot.claim is None else [],
         )
 
-    def unfilled(self, pod: Pod) -> list[str]:
-        """In words, how far those of the Pod's disks are that are not filled yet."""
-        found = (self._disk(pod.metadata.namespace, claim) for claim in claim_names(pod).values())
-        return [progress.words(one) for one in found if one is not None and not one.populated]
+    def unfilled(self, pod: Pod, key: PodKey) -> list[str]:
+        """In words, how far those disks of the Pod (of the machine ``key``) are that are not filled yet."""
+        behind = (self._disk(key.namespace, claim) for claim in claim_names(pod).values())
+        found = [*self._roots(key), *(one for one in behind if one is not None)]
+        return [progress.words(one) for one in found if not one.populated]
+
+    def _roots(self, key: PodKey) -> list[DataVolume]:
+        """What was made for its VM to boot from. It has no claim of the Pod's, and no row: the Pod owns it."""
+        heads = self.datavolumes.by_index(_POD_UID, key.owner.uid)
+        mine = (one for one in heads if one.head.namespace == key.namespace and belongs(one.head.labels, key))
+        return [_DATAVOLUME.decode(one.raw) for one in mine]
 
     def disks_of(self, pod: Pod) -> list[str]:
         """The uids by which the rows of the Pod's disks are known."""

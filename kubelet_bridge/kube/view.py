@@ -68,7 +68,7 @@ class NodeView:
         self.launchers = Informer(
             client, PODS, label_selector=f"{ours},kubevirt.io=virt-launcher", indexers=indexers
         )  # fmt: skip
-        self.unfilled: Callable[[Pod], list[str]] = lambda _: []
+        self.unfilled: Callable[[Pod, PodKey], list[str]] = lambda *_: []
         self.lost: Callable[[Pod], list[str]] = lambda _: []
         self._inputs = InputReader(client)
         self._tokens = TokenRequester(client)
@@ -150,7 +150,7 @@ class NodeView:
             squatter=_VM.decode(squatter.raw) if squatter else None,
             vmi=_VMI.decode(_newest(vmis).raw) if vmis else None,
             launchers=[one for one in found if one.status.phase not in ("Succeeded", "Failed")] or found,
-            disks=self.unfilled(pod) if pod is not None else [],
+            disks=self.unfilled(pod, key) if pod is not None else [],
             lost=self.lost(pod) if pod is not None else [],
         )  # fmt: skip
 

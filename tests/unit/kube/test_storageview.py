@@ -10,6 +10,8 @@ from kubelet_bridge.kube.client import Client, PatchType
 from kubelet_bridge.kube.informer import Informer
 from kubelet_bridge.kube.storageview import StorageView
 from kubelet_bridge.kube.watch import EventKind
+from kubelet_bridge.model.catalogue import RegistrySource
+from kubelet_bridge.model.meta import machine_key
 from kubelet_bridge.model.resources import Resource
 from kubelet_bridge.model.storagenames import (
     ANNOTATION_PVC_NAME,
@@ -21,10 +23,15 @@ from kubelet_bridge.model.storagenames import (
 from kubelet_bridge.model.volumeintent import Promise, VolumeIntent, VolumeKey
 from kubelet_bridge.model.volumesnapshot import Part, VolumeSnapshot
 from kubelet_bridge.reconcile.volumes.ports import NO_CDI
-from tests.support.pods import pod
+from kubelet_bridge.translate.catalogue import golden
+from kubelet_bridge.translate.config import ImageDisks
+from kubelet_bridge.translate.ownership import labels
+from tests.support.catalogue import CATALOGUE
+from tests.support.pods import pod, snapshot
 from tests.support.volumes import NOW
 
 KEY = VolumeKey("shop", "data", "u1")
+POD = snapshot(pod()).key
 ROW = VolumeIntent(
     uid="u1", id="vol_1", namespace="shop", name="data", datavolume="data-u1", accepted_at=NOW,
     promise=Promise(size="1Gi", access_modes=[], volume_mode="", storage_class="", reclaim="Delete"),  # type: ignore[arg-type]
@@ -166,10 +173,46 @@ async def test_a_write_to_another_incarnation_is_no_error(view: StorageView, ser
 async def test_a_pod_is_told_how_far_its_disks_are(view: StorageView) -> None:
     asking = pod({"volumes": [{"name": "disk", "persistentVolumeClaim": {"claimName": "data"}}]})
     put(view.claims, "data", "u1", spec={"volumeName": "pvc-u1"})
-    assert view.unfilled(asking) == []
+    assert view.unfilled(asking, POD) == []
     put_volume(view, {"namespace": "shop", "name": "data", "uid": "u1"})
     importing = {"phase": "ImportInProgress", "progress": "42.50%"}
     put(view.datavolumes, "data-u1", "dv-1", metadata=MARKS, status=importing)
-    assert view.unfilled(asking) == ["DataVolume data-u1 ImportInProgress 42.50%"]
+    assert view.unfilled(asking, POD) == ["DataVolume data-u1 ImportInProgress 42.50%"]
     put(view.datavolumes, "data-u1", "dv-1", metadata=MARKS | {"resourceVersion": "6"}, status={"phase": "Succeeded"})
-    assert view.unfilled(asking) == []
+    assert view.unfilled(asking, POD) == []
+
+
+async def test_a_pod_is_told_how_far_the_disks_are_that_its_vm_boots_from(view: StorageView) -> None:
+    keys: list[VolumeKey] = []
+    view.subscribe(keys.append)
+    cloning = {"phase": "CloneInProgress", "progress": "7.00%"}
+    for name, key, namespace in (
+        ("own", POD, POD.namespace),
+        ("of-a-machine", machine_key(POD, "b"), POD.namespace),
+        ("of-another-pod", msgspec.structs.replace(POD, uid="other"), POD.namespace),
+        ("of-a-stranger", POD, "elsewhere"),
+    ):
+        put(view.datavolumes, name, name, namespace=namespace, metadata={"labels": labels(key, "n")}, status=cloning)
+    assert view.unfilled(pod(), POD) == ["DataVolume own CloneInProgress 7.00%"]
+    assert view.unfilled(pod(), machine_key(POD, "b")) == ["DataVolume of-a-machine CloneInProgress 7.00%"]
+    put(
+        view.datavolumes,
+        "own",
+        "own",
+        metadata={"labels": labels(POD, "n"), "resourceVersion": "6"},
+        status={"phase": "Succeeded"},
+    )
+    assert view.unfilled(pod(), POD) == []
+    assert keys == []  # no claim of anybody's asked for them
+
+
+async def test_a_golden_image_is_no_claims_disk(view: StorageView) -> None:
+    keys: list[VolumeKey] = []
+    view.subscribe(keys.append)
+    source = RegistrySource("docker://a.example/debian")
+    disks = ImageDisks(catalogue=CATALOGUE, namespace="shop")
+    image = golden.build(CATALOGUE.images["debian-12"], source, disks)["metadata"]
+    put(view.datavolumes, image["name"], "dv-2", metadata=image)
+    put(view.claims, image["name"], "u2")
+    assert keys == []
+    assert list(view.keys()) == []
