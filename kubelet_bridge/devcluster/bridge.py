@@ -6,8 +6,11 @@ from kubelet_bridge.devcluster.identities import BRIDGE_ACCOUNT, BRIDGE_NAMESPAC
 from kubelet_bridge.devcluster.layout import ClusterState, Layout
 from kubelet_bridge.devcluster.manifests import Manifest
 from kubelet_bridge.devcluster.processes import python_command
+from kubelet_bridge.model.resources import CSIDRIVERS, STORAGECLASSES
+from kubelet_bridge.model.storagenames import PROVISIONER
 
 NODE_NAME = "kubelet-bridge"
+VM_DISK = "vm-disk"
 _READ = ("get", "list", "watch")
 _ACTIONS = ("start", "stop", "restart")
 _WRITE = ("create", "update", "patch", "delete")
@@ -74,6 +77,23 @@ def rbac(*, vsock: bool = False) -> list[Manifest]:
         "metadata": {"name": BRIDGE_ACCOUNT, "namespace": BRIDGE_NAMESPACE},
     }  # fmt: skip
     return [role, reader, account, manifests.cluster_role_binding(BRIDGE_ACCOUNT, BRIDGE_ACCOUNT, subject)]
+
+
+def classes() -> list[Manifest]:
+    """The driver and the StorageClass of disks that the bridge provisions, on the cluster's default class."""
+    return [
+        {
+            "apiVersion": CSIDRIVERS.api_version, "kind": CSIDRIVERS.kind, "metadata": {"name": PROVISIONER},
+            "spec": {
+                "attachRequired": False, "podInfoOnMount": False, "fsGroupPolicy": "None", "storageCapacity": False,
+            },
+        },
+        {
+            "apiVersion": STORAGECLASSES.api_version, "kind": STORAGECLASSES.kind,
+            "metadata": {"name": VM_DISK}, "provisioner": PROVISIONER, "reclaimPolicy": "Delete",
+            "volumeBindingMode": "WaitForFirstConsumer", "allowVolumeExpansion": True,
+        },
+    ]  # fmt: skip
 
 
 def component(

@@ -68,7 +68,7 @@ class BringUp:
         with self._progress.step("installing KubeVirt's objects", "KubeVirt's objects installed"):
             await kubevirt.install(client, self._layout, self._state, items)
             await manifests.apply(client, [manifests.namespace(BRIDGE_NAMESPACE)])
-            await manifests.apply(client, bridge.rbac())
+            await manifests.apply(client, [*bridge.rbac(), *bridge.classes()])
         virt_api, virt_controller = kubevirt.controllers(self._layout, self._state)
         if await asyncio.to_thread(processes.recorded, self._layout, virt_controller.name) is None:
             await kubevirt.release_lease(client)
