@@ -10,8 +10,10 @@ from kubelet_bridge.model.snapshot import Inputs, PodClaim
 from kubelet_bridge.model.storage import DataVolume, PersistentVolumeClaim, StorageClass
 from kubelet_bridge.model.storagenames import PROVISIONER
 from kubelet_bridge.translate.claims import RealClaims, real_claims
+from kubelet_bridge.translate.config import ImageDisks
 from kubelet_bridge.translate.missing import MissingInputs
 from kubelet_bridge.translate.support import refusals
+from tests.support.catalogue import CATALOGUE
 from tests.support.pods import CONFIG, bound_claim, container, instance, pod
 
 WITH_CLAIM = pod({"volumes": [{"name": "disk", "persistentVolumeClaim": {"claimName": "data"}}]})
@@ -115,3 +117,23 @@ def test_a_setting_that_means_nothing_is_refused(name: str, value: str) -> None:
 
 def test_a_pod_without_claims_needs_none() -> None:
     assert real_claims(container(), Inputs()) == RealClaims({})
+
+
+def booted(image: str) -> list[tuple[str, Any]]:
+    """By name, what the volumes of a VM with ``image`` and a claim of ours are, in their order."""
+    volumes = WITH_CLAIM.spec.volumes
+    asked = pod({"containers": [{"name": "app", "image": image}], "volumes": volumes})
+    node = msgspec.structs.replace(CONFIG, images=ImageDisks(catalogue=CATALOGUE, namespace="kubelet-bridge"))
+    found = instance(asked, Inputs(claims={"data": ours()}), node)["volumes"]
+    return [(name, one[name]) for one in found for name in one if name not in ("name", "cloudInitNoCloud")]
+
+
+def test_a_vm_with_an_image_has_its_own_disk_beside_the_claims() -> None:
+    (root, own), claim = booted("debian-12")
+    assert root == "dataVolume"
+    assert own["name"].startswith("web-root-")
+    assert claim == ("persistentVolumeClaim", {"claimName": "data-1a2b3c4d"})
+
+
+def test_a_vm_boots_from_the_claim_behind_ours() -> None:
+    assert booted("pvc://data") == [("persistentVolumeClaim", {"claimName": "data-1a2b3c4d"})]
