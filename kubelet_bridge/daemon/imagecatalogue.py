@@ -37,9 +37,16 @@ class ImageCatalogue:
         self._packaged = ""
         self._override: str | None = None
         self._disks: ImageDisks | None = None
+        self._turn = asyncio.Lock()  # two that read at once would take each other's override for known
 
     async def current(self) -> ImageDisks:
         """The state now; what is wrong with it is in it."""
+        if self._disks is not None:
+            return self._disks
+        async with self._turn:
+            return await self._known()
+
+    async def _known(self) -> ImageDisks:
         if self._disks is None:
             self._packaged = await asyncio.to_thread(packaged.text)
             settings = self._settings
@@ -57,10 +64,10 @@ class ImageCatalogue:
 
     async def refresh(self) -> None:
         """Look at the ConfigMap again."""
-        before = await self.current()
-        now = await self._with_override(before)
+        async with self._turn:
+            before = await self._known()
+            self._disks = now = await self._with_override(before)
         if now != before:
-            self._disks = now
             self._changed(now)
 
     async def _with_override(self, disks: ImageDisks) -> ImageDisks:

@@ -1,5 +1,6 @@
 """The catalogue follows the cluster's ConfigMap, and never falls back on what the cluster has replaced."""
 
+import asyncio
 from typing import Any, cast
 
 import msgspec
@@ -22,9 +23,14 @@ class Api:
     def __init__(self) -> None:
         self.text: str | None = None
         self.away = False
+        self.second_read: asyncio.Event | None = None
+        self._reads = 0
 
     async def get(self, _resource: Resource, namespace: str, name: str) -> bytes:
         assert (namespace, name) == ("kb", "kubelet-bridge-images")
+        self._reads += 1
+        if self._reads > 1 and self.second_read is not None:
+            await self.second_read.wait()
         if self.away:
             raise ApiUnavailable(0, "Unreachable", "no answer")
         if self.text is None:
@@ -88,3 +94,15 @@ async def test_none_is_read_where_none_is_named() -> None:
     subject = Subject(images_config_map="")
     subject.api.away = True
     assert (await subject.refreshed()).trouble == ""
+
+
+async def test_two_that_ask_first_both_get_what_the_config_map_says() -> None:
+    subject = Subject()
+    subject.api.text, subject.api.second_read = OWN, asyncio.Event()
+    with structlog.testing.capture_logs():
+        async with asyncio.TaskGroup() as group:
+            asking = [group.create_task(subject.catalogue.current()) for _ in range(2)]
+            await asyncio.wait(asking, return_when=asyncio.FIRST_COMPLETED)
+            subject.api.second_read.set()
+        found = [*(one.result() for one in asking), await subject.catalogue.current()]
+    assert [list(one.catalogue.images) for one in found] == [["own-1"]] * 3
