@@ -32,6 +32,13 @@ def save(before: VolumeIntent | None, after: VolumeIntent, *, reason: str, now: 
     return Change("volume.destroy" if after.status is VolumeStatus.DESTROYED else "volume.save", tuple(statements))
 
 
+OLD = """
+SELECT 1 WHERE EXISTS (SELECT 1 FROM volumes WHERE destroyed_at < ?1)
+    OR EXISTS (SELECT 1 FROM volume_transitions WHERE at < ?1)
+"""
+"""A row, when ``prune`` would find something; its parameter is the same time."""
+
+
 def prune(before: datetime) -> Change:
     """Forget tombstones made before ``before``, and the history of the living before it."""
     cutoff = (timestamp(before),)

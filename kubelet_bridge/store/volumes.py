@@ -15,6 +15,7 @@ from kubelet_bridge.store import volumerows
 from kubelet_bridge.store.batch import Change
 from kubelet_bridge.store.database import Database
 from kubelet_bridge.store.records import convert, select
+from kubelet_bridge.store.rows import timestamp
 
 log = structlog.get_logger(__name__)
 
@@ -107,9 +108,13 @@ class VolumeStore:
     async def prune(self, now: datetime) -> int:
         """Forget tombstones and history older than ``KEEP``; return how many rows went.
 
+        Nothing is written where nothing is that old: a node without disks has no batches for them.
+
         Raises:
-            Transient: the disk takes no writes.
+            Transient: the disk takes no writes, or the file cannot be read.
         """
+        if not await self._database.read(volumerows.OLD, (timestamp(now - KEEP),)):
+            return 0
         return await self._database.commit(volumerows.prune(now - KEEP))
 
     async def history(self, uid: str) -> list[Transition]:

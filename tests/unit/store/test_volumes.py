@@ -59,6 +59,18 @@ async def test_tombstones_are_forgotten_in_time(tmp_path: Path) -> None:
         assert await store.history("uid-1") == []
 
 
+async def test_where_nothing_is_old_nothing_is_written(tmp_path: Path) -> None:
+    batches: list[str] = []
+    async with standalone(tmp_path, observe=lambda name, _seconds, _rows: batches.append(name)) as database:
+        store = await VolumeStore.load(database)
+        await store.save(disk(1), reason="Accepted", now=NOW)
+        batches.clear()
+        assert await store.prune(NOW + KEEP) == 0
+        assert batches == []
+        assert await store.prune(NOW + KEEP + KEEP) > 0
+        assert batches != []
+
+
 async def test_a_lost_file_gets_disks_back_beside_intents(tmp_path: Path) -> None:
     async with standalone(tmp_path) as database:
         intents, volumes = await IntentStore.load(database), await VolumeStore.load(database)
