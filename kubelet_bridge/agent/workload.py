@@ -27,6 +27,7 @@ from kubelet_bridge.agent.streams import Streams
 from kubelet_bridge.agent.telling import tell
 from kubelet_bridge.agent.threads import in_thread
 from kubelet_bridge.agent.v1 import agent_pb2 as pb
+from kubelet_bridge.agent.volumes import growth
 
 log = logging.getLogger(__name__)
 
@@ -84,6 +85,7 @@ class Workload:
         """Work until cancelled; then let go of everything, and what runs runs on."""
         try:
             await self._take_up()
+            self._apart(growth.watch(self._paths.state / "volumes", self._grown), "growth of volumes")
             await self._running.faulted()
         finally:
             await self._connection.close()
@@ -150,6 +152,12 @@ class Workload:
             memory=MemoryFile(self._paths.state / "pod.json"),
             boot_id=self._boot_id,
         )
+
+    def _grown(self, volume: str, what: str, failed: bool) -> None:
+        reason = "FileSystemResizeFailed" if failed else "FileSystemResizeSuccessful"
+        outcome = "failed" if failed else "succeeded"
+        message = f'MountVolume.NodeExpandVolume {outcome} for volume "{volume}" : {what}'
+        self._session.event(pb.GuestEvent(warning=failed, reason=reason, message=message))
 
     def _run_of(self, container: str) -> Run | None:
         return None if self._pod is None else self._pod.run_of(container)

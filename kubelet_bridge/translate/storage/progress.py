@@ -12,6 +12,7 @@ from kubelet_bridge.model.storagenames import ANNOTATION_PVC_NAME
 _RUNNING = "Running"
 _ON_ITS_WAY = frozenset({"", "Completed", "ContainerCreating", "PodInitializing", "Pending", "NotFound"})
 _CLAIM_LOST = "ClaimLost"
+_CAUSE = " and "
 _QUARTER = 25
 _NOT_STARTED = "not taken up by CDI yet: is its controller running?"
 
@@ -64,9 +65,12 @@ def _trouble(datavolume: DataVolume) -> str:
     running, bound = found.get(_RUNNING), found.get("Bound")
     if datavolume.phase is DataVolumePhase.FAILED or _complains(running):
         return _message(running) or "failed"
-    if bound is not None and bound.status != "True" and (bound.reason.startswith("Err") or bound.reason == _CLAIM_LOST):
-        return _message(bound)
-    return ""
+    return _message(bound) if bound is not None and bound.status != "True" and _is_stuck(bound) else ""
+
+
+def _is_stuck(bound: Condition) -> bool:
+    """A claim that is only pending says no more; a cause comes after "and", as of a clone whose source is in use."""
+    return bound.reason.startswith("Err") or bound.reason == _CLAIM_LOST or _CAUSE in bound.message
 
 
 def _complains(running: Condition | None) -> bool:

@@ -12,6 +12,12 @@ FAILED = {"type": "Running", "status": "False", "reason": "Error", "message": "U
 QUOTA = {"type": "Bound", "status": "False", "reason": "ErrExceededQuota", "message": "exceeded quota: small"}
 STARTING = {"type": "Running", "status": "False", "reason": "ContainerCreating", "message": "..."}
 UNBOUND = {"type": "Bound", "status": "False", "reason": "Pending", "message": "PVC data Pending"}
+IN_USE = {
+    "type": "Bound",
+    "status": "False",
+    "reason": "Pending",
+    "message": "target PVC copy Pending and pod default/virt-launcher-web using PersistentVolumeClaim data",
+}
 HEAD = "DataVolume data-1a2b3c4d"
 
 
@@ -23,6 +29,7 @@ HEAD = "DataVolume data-1a2b3c4d"
         ("ImportInProgress", {"conditions": [FAILED]}, f"{HEAD} ImportInProgress: Unable to connect: 404 Not Found"),
         ("Pending", {"conditions": [QUOTA]}, f"{HEAD} Pending: exceeded quota: small"),
         ("CloneScheduled", {"conditions": [UNBOUND]}, f"{HEAD} CloneScheduled"),
+        ("CloneInProgress", {"conditions": [IN_USE]}, f"{HEAD} CloneInProgress: {IN_USE['message']}"),
         ("Succeeded", {"progress": "100.0%", "conditions": [FAILED]}, f"{HEAD} Succeeded"),
         ("", {}, f"{HEAD} not taken up by CDI yet: is its controller running?"),
         ("Failed", {}, f"{HEAD} Failed: failed"),
