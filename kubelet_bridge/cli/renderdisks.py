@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from kubelet_bridge.model.goldenimage import Origin, OriginKind, Shelf
+from kubelet_bridge.model.goldenimage import Origin, OriginKind
 from kubelet_bridge.model.snapshot import Snapshot
 from kubelet_bridge.reconcile.goldenplanner import Import, Use, plan
 from kubelet_bridge.translate import rootdisk
@@ -36,7 +36,7 @@ def disks(world: Snapshot, boot: BootImage, images: ImageDisks, node: str) -> li
         return []
     if boot.kind is ImageKind.HTTP or boot.image is None:
         return [rootdisk.download(pod, world.key, boot, images, node)]
-    step = plan(boot.image, 0, None, Shelf(), images)
+    step = plan(boot.image, 0, None, (), images)
     if isinstance(step, Import):
         name = step.manifest["metadata"]["name"]
         origin = Origin(OriginKind.CLAIM, images.namespace, name, boot.image.minimum_disk)

@@ -37,6 +37,9 @@ RULES: tuple[tuple[str, tuple[str, ...], tuple[str, ...]], ...] = (
     # The right to clone what is in a namespace: golden images are in another than their clones.
     ("cdi.kubevirt.io", ("datavolumes/source",), ("create",)),
     ("cdi.kubevirt.io", ("datasources",), _READ),
+    # How large what a DataSource names is: a snapshot says so itself, a claim together with CDI's overhead.
+    ("cdi.kubevirt.io", ("cdiconfigs",), ("get",)),
+    ("snapshot.storage.k8s.io", ("volumesnapshots",), ("get",)),
     ("subresources.kubevirt.io", tuple(f"virtualmachines/{action}" for action in _ACTIONS), ("update",)),
     (
         "subresources.kubevirt.io",

@@ -15,7 +15,7 @@ from kubelet_bridge.model.goldenimage import DataSource, Disk, Shelf
 from kubelet_bridge.model.meta import FIELD_MANAGER, Condition, ObjectMeta
 from kubelet_bridge.model.quantity import InvalidQuantity, Quantity
 from kubelet_bridge.model.resources import DATASOURCES, DATAVOLUMES, Resource
-from kubelet_bridge.model.storage import DataVolume
+from kubelet_bridge.model.storage import DataVolume, VolumeMode
 from kubelet_bridge.translate.storage import progress
 
 SHELF_FRESH = 10.0
@@ -34,6 +34,10 @@ class _Storage(_Read, frozen=True):
     resources: _Resources = _Resources()
 
 
+class _Claim(_Storage, frozen=True):
+    volume_mode: str = VolumeMode.FILESYSTEM.value
+
+
 class _Http(_Read, frozen=True):
     checksum: str = ""
 
@@ -45,7 +49,7 @@ class _From(_Read, frozen=True):
 class _Spec(_Read, frozen=True):
     source: _From = _From()
     storage: _Storage | None = None
-    pvc: _Storage | None = None
+    pvc: _Claim | None = None
 
 
 class _Status(_Read, frozen=True):
@@ -112,11 +116,11 @@ class DiskReader:
 
 
 def _disk(volume: _DataVolume) -> Disk:
-    head, asked = volume.metadata, volume.spec.storage or volume.spec.pvc or _Storage()
+    head = volume.metadata
     return Disk(
         namespace=head.namespace, name=head.name, labels=head.labels, annotations=head.annotations,
         ready=volume.populated, deleting=head.deletion_timestamp is not None,
-        size=_bytes(asked.resources.requests.get("storage", 0)),
+        size=_image_size(volume.spec),
         checksum=volume.spec.source.http.checksum, words=progress.words(volume),
     )  # fmt: skip
 
@@ -124,6 +128,14 @@ def _disk(volume: _DataVolume) -> Disk:
 def _source(source: _DataSource) -> DataSource:
     ready = any(one.type == "Ready" and one.status == "True" for one in source.status.conditions)
     return DataSource(namespace=source.metadata.namespace, name=source.metadata.name, ready=ready)
+
+
+def _image_size(spec: _Spec) -> int:
+    """0 for a claim that is written out (``pvc``) and has a file system: it is larger than what it may hold."""
+    asked = spec.storage or spec.pvc or _Storage()
+    if isinstance(asked, _Claim) and asked.volume_mode != VolumeMode.BLOCK:
+        return 0
+    return _bytes(asked.resources.requests.get("storage", 0))
 
 
 def _bytes(amount: str | int | float) -> int:

@@ -10,12 +10,13 @@ import msgspec
 from kubelet_bridge.errors import Conflict, Invalid, NotFound
 from kubelet_bridge.kube.client import Client, PatchType
 from kubelet_bridge.kube.disks import DiskReader
+from kubelet_bridge.kube.disksizes import DiskSizes
 from kubelet_bridge.kube.informer import Cached, Informer
 from kubelet_bridge.kube.inputs import InputReader
 from kubelet_bridge.kube.tokens import TokenRequester
 from kubelet_bridge.kube.watch import EventKind
 from kubelet_bridge.model.core import Pod
-from kubelet_bridge.model.goldenimage import Disk, Shelf
+from kubelet_bridge.model.goldenimage import Disk, Origin, Shelf
 from kubelet_bridge.model.kubevirt import Launcher, VirtualMachine, VirtualMachineInstance
 from kubelet_bridge.model.machine import Machine
 from kubelet_bridge.model.meta import (
@@ -73,6 +74,7 @@ class NodeView:
         self._inputs = InputReader(client)
         self._tokens = TokenRequester(client)
         self._disks = DiskReader(client)
+        self._sizes = DiskSizes(client)
 
     @property
     def informers(self) -> list[Informer]:
@@ -204,6 +206,10 @@ class NodeView:
     async def shelf(self, namespaces: Iterable[str]) -> Shelf:
         """See ``ClusterPort.shelf``."""
         return await self._disks.shelf(namespaces)
+
+    async def origin_size(self, origin: Origin) -> int:
+        """See ``ClusterPort.origin_size``."""
+        return await self._sizes.of(origin)
 
     async def apply_secret(self, namespace: str, manifest: dict[str, Any]) -> None:
         """See ``ClusterPort.apply_secret``."""

@@ -13,7 +13,11 @@ class OriginKind(StrEnum):
 
 
 class Origin(msgspec.Struct, frozen=True):
-    """What a clone is made of; ``size`` in bytes, 0 where it is not known: a clone is never smaller."""
+    """What a clone is made of.
+
+    ``size`` are the bytes of the smallest DataVolume that CDI makes a clone of it (``spec.storage``, so without what a
+    file system takes for itself); 0 where they are not known.
+    """
 
     kind: OriginKind
     namespace: str
@@ -31,7 +35,7 @@ class Disk(msgspec.Struct, frozen=True, kw_only=True):
         annotations: of the object.
         ready: whether everything is on it.
         deleting: whether it is about to go.
-        size: bytes; 0 where they are not known.
+        size: bytes that an image on it may have; 0 where the object does not say: its claim does.
         checksum: what CDI holds the download against; empty: nothing.
         words: how far it is and what is wrong, for people.
     """
@@ -48,12 +52,11 @@ class Disk(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class DataSource(msgspec.Struct, frozen=True, kw_only=True):
-    """A DataSource of CDI's: ``ready`` is its condition, ``size`` that of the disk behind it, 0 where not known."""
+    """A DataSource of CDI's: ``ready`` is its condition."""
 
     namespace: str
     name: str
     ready: bool = False
-    size: int = 0
 
 
 class Shelf(msgspec.Struct, frozen=True):

@@ -3,6 +3,7 @@
 Nothing is remembered and nothing is counted: an import has a name that follows from its source (``golden.name``).
 """
 
+from collections.abc import Sequence
 from typing import Any
 
 import msgspec
@@ -15,8 +16,8 @@ from kubelet_bridge.model.catalogue import (
     Image,
     RegistrySource,
 )
-from kubelet_bridge.model.goldenimage import Disk, Origin, OriginKind, Shelf
-from kubelet_bridge.translate.catalogue import golden, readymade
+from kubelet_bridge.model.goldenimage import Disk, Origin, OriginKind
+from kubelet_bridge.translate.catalogue import golden
 from kubelet_bridge.translate.config import ImageDisks
 
 
@@ -48,20 +49,20 @@ class NoGoldenImage(Terminal):
         super().__init__(message, reason="GoldenImageUnavailable")
 
 
-def plan(image: Image, wanted: int, disk: Disk | None, shelf: Shelf, disks: ImageDisks) -> Step:
+def plan(image: Image, wanted: int, disk: Disk | None, ready: Sequence[Origin], disks: ImageDisks) -> Step:
     """The next step towards a clone of ``image``.
 
     Args:
         image: the entry.
         wanted: bytes that the Pod asks for, 0 when it does not: an origin that is larger is passed over.
         disk: the DataVolume that has the name of our golden image of it, if there is one.
-        shelf: what the cluster has ready made.
+        ready: what the cluster has ready made of it, the best first.
         disks: the node's settings.
 
     Raises:
         NoGoldenImage: its source is missing, or taken by a stranger.
     """
-    for origin in readymade.origins(image, disks.catalogue, shelf, disks.ready_made_in):
+    for origin in ready:
         if not wanted or origin.size <= wanted:
             return Use(origin)
     match image.source:
@@ -71,6 +72,8 @@ def plan(image: Image, wanted: int, disk: Disk | None, shelf: Shelf, disks: Imag
             return Use(Origin(OriginKind.DATA_SOURCE, namespace, name))
         case HttpSource() | RegistrySource() as source:
             return _imported(image, source, disk, disks)
+        case None if ready:  # all are too large: whoever asks for the clone is told how large
+            return Use(min(ready, key=lambda one: one.size))
         case None:
             raise NoGoldenImage(
                 f"{image.name} comes without a disk: name one of yours as its source in the image catalogue"

@@ -5,12 +5,14 @@ Looking and acting may be repeated, or be done by two at once: what is made has 
 
 from typing import Any
 
+import msgspec
+
 from kubelet_bridge.errors import AlreadyExists, NotFound
 from kubelet_bridge.model.catalogue import HttpSource, Image, RegistrySource
 from kubelet_bridge.model.goldenimage import Origin
 from kubelet_bridge.reconcile.goldenplanner import Import, NoGoldenImage, Step, Use, Wait, plan
 from kubelet_bridge.reconcile.ports import ClusterPort
-from kubelet_bridge.translate.catalogue import golden
+from kubelet_bridge.translate.catalogue import golden, readymade
 from kubelet_bridge.translate.config import ImageDisks
 
 
@@ -23,7 +25,7 @@ async def origin(cluster: ClusterPort, image: Image, wanted: int, disks: ImageDi
     """
     match await _step(cluster, image, wanted, disks):
         case Use(found):
-            return found
+            return await _sized(cluster, found)
         case Wait() as wait:
             return wait
         case Import(manifest):
@@ -36,10 +38,16 @@ async def origin(cluster: ClusterPort, image: Image, wanted: int, disks: ImageDi
 
 async def _step(cluster: ClusterPort, image: Image, wanted: int, disks: ImageDisks) -> Step:
     shelf, source = await cluster.shelf(disks.ready_made_in), image.source
+    found = readymade.origins(image, disks.catalogue, shelf, disks.ready_made_in)
+    ready = [await _sized(cluster, one) for one in found]
     if not isinstance(source, HttpSource | RegistrySource):
-        return plan(image, wanted, None, shelf, disks)
+        return plan(image, wanted, None, ready, disks)
     disk = await cluster.get_disk(disks.namespace, golden.name(source))
-    return plan(image, wanted, disk, shelf, disks)
+    return plan(image, wanted, disk, ready, disks)
+
+
+async def _sized(cluster: ClusterPort, found: Origin) -> Origin:
+    return found if found.size else msgspec.structs.replace(found, size=await cluster.origin_size(found))
 
 
 async def create(cluster: ClusterPort, namespace: str, manifest: dict[str, Any]) -> None:

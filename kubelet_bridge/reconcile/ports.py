@@ -5,7 +5,7 @@ from datetime import datetime
 from typing import Any, Protocol
 
 from kubelet_bridge.model.core import Pod
-from kubelet_bridge.model.goldenimage import Disk, Shelf
+from kubelet_bridge.model.goldenimage import Disk, Origin, Shelf
 from kubelet_bridge.model.guest import Guest
 from kubelet_bridge.model.intent import Intent
 from kubelet_bridge.model.kubevirt import VirtualMachine
@@ -60,6 +60,10 @@ class ClusterPort(Protocol):
 
     async def shelf(self, namespaces: Iterable[str]) -> Shelf:
         """The DataVolumes and DataSources of these namespaces, as of a moment ago; nothing of what we may not read."""
+        ...
+
+    async def origin_size(self, origin: Origin) -> int:
+        """Bytes of the smallest DataVolume that CDI makes a clone of ``origin``, as of a moment ago; 0: not known."""
         ...
 
     async def apply_secret(self, namespace: str, manifest: dict[str, Any]) -> None:

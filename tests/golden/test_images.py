@@ -16,6 +16,7 @@ from kubelet_bridge.model.goldenimage import DataSource, Disk, Shelf
 from kubelet_bridge.model.quantity import Quantity
 from kubelet_bridge.reconcile.goldenplanner import Import, Use, plan
 from kubelet_bridge.translate import rootdisk
+from kubelet_bridge.translate.catalogue import readymade
 from kubelet_bridge.translate.config import ImageDisks
 from kubelet_bridge.translate.image import BootImage, ImageKind
 from kubelet_bridge.translate.support import CannotTranslate
@@ -42,10 +43,11 @@ def disks_of(pod: Pod, boot: BootImage, shelf: Shelf) -> Json:
         return {}
     size = rootdisk.size(pod, boot)
     made: Json = {}
-    step = plan(boot.image, size.wanted if size.fields else 0, None, shelf, DISKS)
+    ready = list(readymade.origins(boot.image, CATALOGUE, shelf, DISKS.ready_made_in))
+    step = plan(boot.image, size.wanted if size.fields else 0, None, ready, DISKS)
     if isinstance(step, Import):
         made["golden"] = step.manifest
-        step = plan(boot.image, 0, imported(step.manifest), shelf, DISKS)
+        step = plan(boot.image, 0, imported(step.manifest), ready, DISKS)
     assert isinstance(step, Use)
     return made | {"root": rootdisk.clone(pod, key, boot, step.origin, DISKS, NODE.node_name)}
 

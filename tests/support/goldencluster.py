@@ -7,7 +7,7 @@ from typing import Any
 import msgspec
 
 from kubelet_bridge.errors import AlreadyExists, ApiError, Transient
-from kubelet_bridge.model.goldenimage import Disk, Shelf
+from kubelet_bridge.model.goldenimage import Disk, Origin, Shelf
 from kubelet_bridge.model.quantity import Quantity
 from kubelet_bridge.translate.config import ImageDisks
 from tests.support.catalogue import CATALOGUE
@@ -22,6 +22,7 @@ class Cluster:
         self.disks: dict[tuple[str, str], Disk] = {}
         self.posted: list[str] = []
         self.shelves = Shelf()
+        self.sizes: dict[str, int] = {}
         self.lost = 0
         self.refusal: ApiError | None = None
 
@@ -49,6 +50,10 @@ class Cluster:
     async def shelf(self, namespaces: Iterable[str]) -> Shelf:
         assert tuple(namespaces) == DISKS.ready_made_in
         return self.shelves
+
+    async def origin_size(self, origin: Origin) -> int:
+        await asyncio.sleep(0)
+        return self.sizes.get(origin.name, 0)
 
     def finish(self) -> None:
         self.disks = {place: msgspec.structs.replace(disk, ready=True) for place, disk in self.disks.items()}

@@ -21,7 +21,7 @@ def origins(image: Image, catalogue: Catalogue, shelf: Shelf, namespaces: tuple[
         for wanted in image.ready_made:
             for source in shelf.data_sources:
                 if source.namespace == namespace and source.name == wanted and source.ready:
-                    yield Origin(OriginKind.DATA_SOURCE, namespace, wanted, source.size)
+                    yield Origin(OriginKind.DATA_SOURCE, namespace, wanted)
         for disk in shelf.disks:
             if disk.namespace == namespace and disk.ready and not disk.deleting and _holds(disk, image, catalogue):
                 yield Origin(OriginKind.CLAIM, namespace, disk.name, disk.size)

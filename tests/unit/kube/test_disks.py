@@ -74,7 +74,8 @@ async def test_words_are_cdis(document: dict[str, Any], words: str) -> None:
     ("spec", "size"),
     [
         ({"storage": {"resources": {"requests": {"storage": "4Gi"}}}}, 4 * 2**30),
-        ({"pvc": {"resources": {"requests": {"storage": 1000}}}}, 1000),
+        ({"pvc": {"volumeMode": "Block", "resources": {"requests": {"storage": 1000}}}}, 1000),
+        ({"pvc": {"resources": {"requests": {"storage": "31.8Gi"}}}}, 0),
         ({"source": {}}, 0),
         ({"storage": {"resources": {"requests": {"storage": "?"}}}}, 0),
     ],

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from kubelet_bridge.model.catalogue import ClaimSource, DataSourceSource, HttpSource, Image
-from kubelet_bridge.model.goldenimage import DataSource, Disk, Origin, OriginKind, Shelf
+from kubelet_bridge.model.goldenimage import Disk, Origin, OriginKind
 from kubelet_bridge.reconcile.goldenplanner import Import, NoGoldenImage, Step, Use, Wait, plan
 from kubelet_bridge.translate.catalogue import golden
 from kubelet_bridge.translate.config import ImageDisks
@@ -17,7 +17,7 @@ from tests.support.catalogue import CATALOGUE
 GI = 2**30
 DISKS = ImageDisks(catalogue=CATALOGUE, namespace="kubelet-bridge", ready_made_in=("cozy-public",))
 DEBIAN = CATALOGUE.images["debian-12"]
-EMPTY = Shelf()
+EMPTY: tuple[Origin, ...] = ()
 
 
 def from_manifest(manifest: dict[str, Any], **state: Any) -> Disk:
@@ -94,15 +94,22 @@ def perform(cluster: Cluster, image: Image, seen: Disk | None) -> Step:
 
 
 def test_what_is_ready_made_is_not_imported() -> None:
-    shelf = Shelf((Disk(namespace="cozy-public", name="vm-default-images-debian-12", ready=True, size=10 * GI),))
     origin = Origin(OriginKind.CLAIM, "cozy-public", "vm-default-images-debian-12", 10 * GI)
-    assert plan(DEBIAN, 0, None, shelf, DISKS) == Use(origin)
-    assert plan(DEBIAN, 10 * GI, None, shelf, DISKS) == Use(origin)
+    assert plan(DEBIAN, 0, None, [origin], DISKS) == Use(origin)
+    assert plan(DEBIAN, 10 * GI, None, [origin], DISKS) == Use(origin)
 
 
 def test_what_is_larger_than_the_pod_asks_for_is_passed_over() -> None:
-    shelf = Shelf(data_sources=(DataSource(namespace="cozy-public", name="debian12", ready=True, size=10 * GI),))
-    assert isinstance(plan(DEBIAN, 5 * GI, None, shelf, DISKS), Import)
+    large = Origin(OriginKind.DATA_SOURCE, "cozy-public", "debian12", 10 * GI)
+    small = Origin(OriginKind.CLAIM, "cozy-public", "vm-default-images-debian-12", 5 * GI)
+    assert isinstance(plan(DEBIAN, 5 * GI, None, [large], DISKS), Import)
+    assert plan(DEBIAN, 5 * GI, None, [large, small], DISKS) == Use(small)
+
+
+def test_where_nothing_can_be_imported_the_smallest_is_used_to_say_how_large_it_is() -> None:
+    ready = [Origin(OriginKind.CLAIM, "cozy-public", name, size * GI) for name, size in (("b", 40), ("a", 30))]
+    windows = CATALOGUE.images["windows-11"]
+    assert plan(windows, 20 * GI, None, ready, DISKS) == Use(ready[1])
 
 
 @pytest.mark.parametrize(

@@ -7,6 +7,7 @@ import msgspec
 import pytest
 
 from kubelet_bridge.errors import ApiError, NotFound, Transient
+from kubelet_bridge.model.catalogue import DataSourceSource
 from kubelet_bridge.model.core import Pod
 from kubelet_bridge.model.goldenimage import Disk, RootDisk
 from kubelet_bridge.model.meta import PodKey
@@ -16,6 +17,7 @@ from kubelet_bridge.reconcile.ports import ClusterPort
 from kubelet_bridge.reconcile.rootdisks import prepare
 from kubelet_bridge.translate import rootdisk
 from kubelet_bridge.translate.image import BootImage, ImageKind
+from kubelet_bridge.translate.support import CannotTranslate, Refusal
 from tests.support.catalogue import CATALOGUE
 from tests.support.goldencluster import DISKS, Cluster
 from tests.support.pods import pod
@@ -102,6 +104,27 @@ async def test_a_disk_that_is_going_is_waited_for() -> None:
     (place,) = cluster.disks
     cluster.disks[place] = msgspec.structs.replace(cluster.disks[place], deleting=True)
     assert not (await made(cluster, pod(), URL)).made
+
+
+WINDOWS = msgspec.structs.replace(
+    CATALOGUE.images["windows-11"], minimum_disk=0, source=DataSourceSource("images", "win")
+)
+
+
+async def test_less_than_a_data_source_has_is_refused_with_the_field_that_asks_for_it() -> None:
+    cluster, boot = Cluster(), BootImage(ImageKind.CATALOGUE, "windows-11", WINDOWS)
+    cluster.sizes["win"] = 40 * 2**30
+    asking = pod(annotations={"kubelet-bridge.io/root-disk-size": "30Gi"})
+    with pytest.raises(CannotTranslate) as refused:
+        await made(cluster, asking, boot)
+    field = "metadata.annotations[kubelet-bridge.io/root-disk-size]"
+    reason = "30Gi is smaller than windows-11 (images/win), which needs a disk of 40Gi"
+    assert refused.value.refusals == [Refusal(field, reason)]
+    assert cluster.posted == []
+    cluster.sizes["win"] = 30 * 2**30
+    assert await made(cluster, asking, boot) == RootDisk(made=True)
+    (disk,) = cluster.disks.values()
+    assert disk.size == 30 * 2**30
 
 
 async def test_where_cdi_is_missing_it_says_so() -> None:

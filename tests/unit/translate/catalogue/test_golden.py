@@ -81,7 +81,7 @@ def test_what_is_another_or_not_to_be_believed_is_passed_over(disk: Disk) -> Non
 
 
 def test_data_sources_are_known_by_the_catalogues_word_for_them() -> None:
-    good = DataSource(namespace="os-images", name="centos-stream10", ready=True, size=30)
+    good = DataSource(namespace="os-images", name="centos-stream10", ready=True)
     for other in (
         msgspec.structs.replace(good, ready=False),
         msgspec.structs.replace(good, namespace="shop"),
@@ -89,7 +89,7 @@ def test_data_sources_are_known_by_the_catalogues_word_for_them() -> None:
     ):
         assert found(sources=(other,), image="centos-stream-10") == []
     assert found(sources=(good,), image="centos-stream-10") == [
-        Origin(OriginKind.DATA_SOURCE, "os-images", "centos-stream10", 30)
+        Origin(OriginKind.DATA_SOURCE, "os-images", "centos-stream10")
     ]
 
 
