@@ -9,6 +9,7 @@ from kubelet_bridge.agent.driver import RunError
 from kubelet_bridge.agent.mounting import MountFailed
 from kubelet_bridge.agent.v1 import agent_pb2 as pb
 from kubelet_bridge.agent.volumes import disk, emptydir, files
+from kubelet_bridge.agent.volumes.blank import DiskError
 
 REASON = "FailedMount"
 
@@ -28,7 +29,7 @@ def _prepare(volume: pb.Volume, paths: Paths, group: int | None) -> str:
         raise RunError(REASON, f"volume {volume.name!r} has a name that cannot be used")
     try:
         return _by_source(volume, paths.state / "volumes", paths.run / "volumes", group)
-    except (OSError, MountFailed, disk.DiskError) as error:
+    except (OSError, MountFailed, DiskError) as error:
         raise RunError(REASON, f'MountVolume.SetUp failed for volume "{volume.name}" : {error}') from error
 
 
