@@ -11,7 +11,7 @@ import msgspec
 
 from kubelet_bridge.model.core import Pod
 from kubelet_bridge.model.snapshot import EventType, Inputs, PodClaim, PodEvent
-from kubelet_bridge.model.storage import AccessMode, BindingMode, ClaimPhase, PersistentVolume
+from kubelet_bridge.model.storage import AccessMode, BindingMode, ClaimPhase, PersistentVolume, VolumeMode
 from kubelet_bridge.model.storagenames import ATTRIBUTE_DATAVOLUME_UID, PROVISIONER, datavolume_of
 from kubelet_bridge.translate.missing import MissingInputs
 from kubelet_bridge.translate.vocabulary import Reason
@@ -128,3 +128,14 @@ def source(volume: dict[str, Any], real: str) -> dict[str, Any]:
     """KubeVirt's volume source for a Pod's volume that is the claim ``real``."""
     read_only = {"readOnly": True} if (volume.get(_KIND) or {}).get("readOnly") else {}
     return {_KIND: {"claimName": real, **read_only}}
+
+
+def is_read_only(volume: dict[str, Any], found: PodClaim | None) -> bool:
+    """Whether nobody may write to it: the Pod says so of the volume, or its claim is only to be read by all."""
+    modes = found.claim.spec.access_modes if found is not None else []
+    return bool((volume.get(_KIND) or {}).get("readOnly")) or {*modes} == {AccessMode.READ_ONLY_MANY}
+
+
+def is_raw(found: PodClaim | None) -> bool:
+    """Whether the claim is of raw blocks, which hold whatever their user likes."""
+    return found is not None and found.claim.spec.volume_mode == VolumeMode.BLOCK

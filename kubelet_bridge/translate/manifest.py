@@ -11,7 +11,7 @@ from kubelet_bridge.model.core import Container, Pod, PodSecurityContext
 from kubelet_bridge.model.intent import Carried, Hosting, Intent
 from kubelet_bridge.model.quantity import Quantity
 from kubelet_bridge.model.snapshot import EventType, Inputs, PodEvent, Snapshot
-from kubelet_bridge.translate import annotations, pullsecrets, sshkeys
+from kubelet_bridge.translate import annotations, claims, pullsecrets, sshkeys
 from kubelet_bridge.translate.config import BridgeConfig
 from kubelet_bridge.translate.downward import KNOWN_AFTER_BOOT
 from kubelet_bridge.translate.hostname import fqdn, hostname
@@ -117,7 +117,6 @@ def _contents(world: World) -> _Contents:
 
 def _volumes(world: World) -> tuple[list[pb.Volume], list[str]]:
     """The Pod's volumes, and what keeps some from being made."""
-    blocks = {device.name for one in _every_container(world.pod) for device in one.volume_devices}
     root = root_volume(world.pod)
     made, absent = [], []
     for volume in world.pod.spec.volumes:
@@ -129,13 +128,22 @@ def _volumes(world: World) -> tuple[list[pb.Volume], list[str]]:
             made.append(pb.Volume(name=name, files=found.files))
         elif kind == "emptyDir":
             made.append(pb.Volume(name=name, empty_dir=_empty_dir(source)))
-        elif kind == "persistentVolumeClaim" and name != root:  # which the guest has mounted itself
-            read_only, block = bool(source.get("readOnly")), name in blocks
-            disk = pb.Disk(
-                serial=serial(name), block=block, read_only=read_only, format_if_empty=not (block or read_only)
-            )
-            made.append(pb.Volume(name=name, disk=disk))
+        elif kind == "persistentVolumeClaim" and name != root and (disk := _disk(world, volume)) is not None:
+            made.append(pb.Volume(name=name, disk=disk))  # the root is mounted by the guest itself
     return made, absent
+
+
+def _disk(world: World, volume: dict[str, Any]) -> pb.Disk | None:
+    """None for one that no container mounts, as with a kubelet. One of raw blocks is never formatted."""
+    name, containers = str(volume.get("name")), list(_every_container(world.pod))
+    mounted = any(mount.name == name for one in containers for mount in one.volume_mounts)
+    given = any(device.name == name for one in containers for device in one.volume_devices)
+    if not mounted and not given:
+        return None
+    found = world.inputs.claims.get(claims.claim_names(world.pod).get(name, ""))
+    block = given or claims.is_raw(found)
+    read_only = claims.is_read_only(volume, found)
+    return pb.Disk(serial=serial(name), block=block, read_only=read_only, format_if_empty=not (block or read_only))
 
 
 def _empty_dir(source: dict[str, Any]) -> pb.EmptyDir:

@@ -10,7 +10,8 @@ from kubelet_bridge.model.core import Pod
 from kubelet_bridge.model.intent import Hosting
 from kubelet_bridge.model.kubevirt import Launcher, LauncherStatus, VirtualMachineInstance
 from kubelet_bridge.model.meta import ObjectMeta
-from kubelet_bridge.model.snapshot import Inputs, Snapshot
+from kubelet_bridge.model.snapshot import Inputs, PodClaim, Snapshot
+from kubelet_bridge.model.storage import ClaimSpec, PersistentVolumeClaim
 from kubelet_bridge.translate.manifest import build
 from kubelet_bridge.translate.missing import MissingInputs
 from kubelet_bridge.translate.pullsecrets import Credential
@@ -117,3 +118,26 @@ def test_on_an_os_an_ephemeral_container_is_a_command_there_and_a_shell_without_
 
 def test_credentials_are_not_in_what_is_printed_of_them() -> None:
     assert "secret" not in repr(Credential("r", "me", "secret", "secret-token"))
+
+
+@pytest.mark.parametrize(
+    ("mounts", "devices", "claim", "wanted"),
+    [
+        (["data"], [], ClaimSpec(access_modes=["ReadWriteOnce"]), pb.Disk(serial="data", format_if_empty=True)),
+        (["data"], [], ClaimSpec(access_modes=["ReadOnlyMany"]), pb.Disk(serial="data", read_only=True)),
+        ([], ["data"], ClaimSpec(volume_mode="Block"), pb.Disk(serial="data", block=True)),
+        (["data"], [], ClaimSpec(volume_mode="Block"), pb.Disk(serial="data", block=True)),
+        ([], [], ClaimSpec(access_modes=["ReadWriteOnce"]), None),
+    ],
+)
+def test_only_a_disk_that_is_mounted_to_be_written_may_be_formatted(
+    mounts: list[str], devices: list[str], claim: ClaimSpec, wanted: pb.Disk | None
+) -> None:
+    container = {
+        "name": "main", "image": "nginx",
+        "volumeMounts": [{"name": name, "mountPath": "/data"} for name in mounts],
+        "volumeDevices": [{"name": name, "devicePath": "/dev/data"} for name in devices],
+    }  # fmt: skip
+    of = pod({"containers": [container], "volumes": [{"name": "data", "persistentVolumeClaim": {"claimName": "db"}}]})
+    found = made(of, Inputs(claims={"db": PodClaim(PersistentVolumeClaim(spec=claim))}))
+    assert [one.disk for one in found.volumes] == ([wanted] if wanted is not None else [])
