@@ -1,6 +1,7 @@
 """Reads what a Pod's spec points at, by name, when a VM is made: no node should watch every Secret of a cluster."""
 
 import asyncio
+from collections.abc import Iterable
 from typing import TypeVar
 
 import msgspec
@@ -64,6 +65,16 @@ class InputReader:
             services=await self._service_links(pod),
             claims={name: await self._claim(namespace, name) for name in sorted({*claim_names(pod).values()})},
         )
+
+    async def volumes(self, namespace: str, claims: Iterable[str]) -> dict[str, PersistentVolume]:
+        """See ``ClusterPort.volumes``."""
+        found = {name: await self._volume(namespace, name) for name in claims}
+        return {name: volume for name, volume in found.items() if volume is not None}
+
+    async def _volume(self, namespace: str, claim: str) -> PersistentVolume | None:
+        bound = await self._get(PERSISTENTVOLUMECLAIMS, namespace, claim, PersistentVolumeClaim)
+        name = bound.spec.volume_name if bound is not None else ""
+        return await self._get(PERSISTENTVOLUMES, None, name, PersistentVolume) if name else None
 
     async def _claim(self, namespace: str, name: str) -> PodClaim | None:
         """A claim of the Pod, with what stands behind it."""

@@ -32,6 +32,7 @@ from kubelet_bridge.model.meta import (
 )
 from kubelet_bridge.model.resources import PODS, SECRETS, VIRTUALMACHINEINSTANCES, VIRTUALMACHINES, VM_SUBRESOURCES
 from kubelet_bridge.model.snapshot import Inputs, Snapshot, TokenWanted
+from kubelet_bridge.model.storage import PersistentVolume
 from kubelet_bridge.translate.machines import part
 from kubelet_bridge.translate.ownership import belongs
 
@@ -183,6 +184,10 @@ class NodeView:
     async def inputs(self, pod: Pod) -> Inputs:
         """See ``ClusterPort.inputs``."""
         return await self._inputs.read(pod)
+
+    async def volumes(self, namespace: str, claims: Iterable[str]) -> dict[str, PersistentVolume]:
+        """See ``ClusterPort.volumes``."""
+        return await self._inputs.volumes(namespace, claims)
 
     async def service_account_token(self, pod: Pod, wanted: TokenWanted) -> str | None:
         """See ``ClusterPort.service_account_token``."""

@@ -68,6 +68,18 @@ class Carried(msgspec.Struct, frozen=True, omit_defaults=True):
     end: GuestTermination | None = None
 
 
+class DiskPlaces(msgspec.Struct, frozen=True):
+    """Where the disks of a boot are.
+
+    Attributes:
+        occasion: the boot and its disks when they were looked at; another one asks for another look.
+        pinned: by name of the disk, in words, on which nodes alone it is.
+    """
+
+    occasion: str = ""
+    pinned: dict[str, str] = {}
+
+
 class Intent(msgspec.Struct, frozen=True, kw_only=True):
     """One row, keyed by the Pod's uid.
 
@@ -96,6 +108,7 @@ class Intent(msgspec.Struct, frozen=True, kw_only=True):
         accepted_at: when this node took the Pod (``status.startTime``).
         deletion_grace: grace last asked of KubeVirt, seconds; None while not deleting.
         rejected: the Pod can never be a VM; nothing may be created for it.
+        disk_places: which of its disks keep the VM on some nodes.
         machines: each container of the Pod has a VM and a row of its own; decided when the Pod was accepted.
         container: of a machine's row: the container it is for.
         pod_uid: of a machine's row: the Pod it belongs to.
@@ -127,6 +140,7 @@ class Intent(msgspec.Struct, frozen=True, kw_only=True):
     accepted_at: datetime
     deletion_grace: int | None = None
     rejected: bool = False
+    disk_places: DiskPlaces = DiskPlaces()
     machines: bool = False
     container: str = ""
     pod_uid: str = ""

@@ -163,6 +163,31 @@ class MigrationState(_Read, frozen=True):
     source_node: str = ""
 
 
+class ClaimInfo(_Read, frozen=True):
+    """The claim behind a disk, as virt-controller saw it."""
+
+    claim_name: str = ""
+    access_modes: list[str] = []
+
+
+class HotplugStatus(_Read, frozen=True):
+    """Of a disk that came after the machine was started, or had to: its attachment Pod."""
+
+    attach_pod_name: str = ""
+
+
+class VolumeStatus(_Read, frozen=True):
+    """One disk of a running machine; ``target`` is the guest's name of it. It stays until a disk is unplugged."""
+
+    name: str = ""
+    target: str = ""
+    phase: str = ""
+    reason: str = ""
+    message: str = ""
+    hotplug_volume: HotplugStatus | None = None
+    claim: ClaimInfo | None = msgspec.field(name="persistentVolumeClaimInfo", default=None)
+
+
 class VmiStatus(_Read, frozen=True):
     """``VirtualMachineInstance.status``.
 
@@ -181,6 +206,7 @@ class VmiStatus(_Read, frozen=True):
     current_cpu_topology: CpuTopology | None = msgspec.field(name="currentCPUTopology", default=None)
     memory: MemoryStatus | None = None
     migration_state: MigrationState | None = None
+    volume_status: list[VolumeStatus] = []
 
 
 class VirtualMachineInstance(_Read, frozen=True):

@@ -78,6 +78,7 @@ class Snapshot(msgspec.Struct, frozen=True, kw_only=True):
         guest: what its agent tells; None when no agent belongs to it.
         machine: which of several it is.
         root_disk: the disk of its own that it boots from, where it has one; None as long as nobody looked for it.
+        volumes: by claim, the PersistentVolumes that the VM's disks are; None when they were not looked up.
         disks: in words, how far those of the Pod's disks are that are not filled yet.
         lost: in words, what became of those of the Pod's disks that somebody else has deleted.
     """
@@ -93,6 +94,7 @@ class Snapshot(msgspec.Struct, frozen=True, kw_only=True):
     guest: Guest | None = None
     machine: Machine | None = None
     root_disk: RootDisk | None = None
+    volumes: dict[str, PersistentVolume] | None = None
     disks: list[str] = []
     lost: list[str] = []
 

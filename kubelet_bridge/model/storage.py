@@ -158,7 +158,7 @@ class ClaimReference(_Read, frozen=True):
 
 
 class VolumeSpec(_Read, frozen=True):
-    """``PersistentVolume.spec``; ``node_affinity`` stays a dictionary: only whether there is one matters."""
+    """``PersistentVolume.spec``; ``node_affinity`` stays a dictionary: only people read what is in it."""
 
     capacity: dict[str, str | int | float] = {}
     access_modes: list[str] = []

@@ -29,6 +29,12 @@ class LookUp(msgspec.Struct, frozen=True):
     """Read the ConfigMaps, Secrets and Services that the Pod's spec points at."""
 
 
+class LookAtVolumes(msgspec.Struct, frozen=True):
+    """Read the PersistentVolumes of claims that the VM has as disks."""
+
+    claims: tuple[str, ...]
+
+
 class ConfirmVm(msgspec.Struct, frozen=True):
     """Ask the API server whether the VM is there: an absence in the cache proves nothing."""
 
@@ -99,6 +105,7 @@ Step = (
     Accept
     | Record
     | LookUp
+    | LookAtVolumes
     | ConfirmVm
     | MakeRootDisk
     | Create

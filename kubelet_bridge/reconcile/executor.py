@@ -1,7 +1,7 @@
 """Carries out one step of a plan through the ports, and returns what is known afterwards."""
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any, assert_never
 
 import msgspec
@@ -11,6 +11,7 @@ from kubelet_bridge.errors import AlreadyExists, Forbidden, Transient
 from kubelet_bridge.model.intent import Intent
 from kubelet_bridge.model.kubevirt import VirtualMachine
 from kubelet_bridge.model.snapshot import EventType, Inputs, PodEvent, Snapshot
+from kubelet_bridge.model.storage import PersistentVolume
 from kubelet_bridge.reconcile import rootdisks
 from kubelet_bridge.reconcile.actions import (
     Accept,
@@ -20,6 +21,7 @@ from kubelet_bridge.reconcile.actions import (
     DeleteVm,
     FinalizePod,
     Forget,
+    LookAtVolumes,
     LookUp,
     MakeRootDisk,
     Record,
@@ -97,6 +99,8 @@ class Executor:
                 return await self._save(world, "record", intent, reason)
             case LookUp():
                 return await self._look_up(world)
+            case LookAtVolumes(claims):
+                return world.but(volumes=await self._volumes(key.namespace, claims))
             case ConfirmVm(name):
                 return await self._confirm(world, name)
             case MakeRootDisk():
@@ -146,6 +150,12 @@ class Executor:
             return world.but(inputs=await self._cluster.inputs(pod))
         except Forbidden as error:  # that lasts until somebody grants it: the Pod is taken, and says what is missing
             return world.but(inputs=Inputs(unreadable=error.message))
+
+    async def _volumes(self, namespace: str, claims: Iterable[str]) -> dict[str, PersistentVolume]:
+        try:
+            return await self._cluster.volumes(namespace, claims)
+        except Forbidden:  # what is not known about a disk keeps no VM from running
+            return {}
 
     async def _save(self, world: World, name: str, intent: Intent, reason: str) -> World:
         with _write(name):

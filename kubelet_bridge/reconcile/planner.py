@@ -29,6 +29,7 @@ from kubelet_bridge.reconcile.actions import (
     StopVm,
     Update,
 )
+from kubelet_bridge.reconcile.diskplanner import look_after_disks
 from kubelet_bridge.translate.config import BridgeConfig
 from kubelet_bridge.translate.image import Unresolvable, is_agent_managed
 from kubelet_bridge.translate.missing import MissingInputs
@@ -214,6 +215,8 @@ def _maintain(
     vmi = snapshot.vmi
     if vmi is not None and vmi.metadata.uid == intent.replace_vmi_uid and vmi.metadata.deletion_timestamp is None:
         return Plan(step=ReplaceInstance(vmi.metadata.name, vmi.metadata.uid))
+    if (planned := look_after_disks(snapshot, intent)) is not None:
+        return planned
     return Plan(requeue_after=_deadline(pod, intent, now))
 
 

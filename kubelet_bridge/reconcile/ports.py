@@ -11,6 +11,7 @@ from kubelet_bridge.model.intent import Intent
 from kubelet_bridge.model.kubevirt import VirtualMachine
 from kubelet_bridge.model.meta import PodKey
 from kubelet_bridge.model.snapshot import Inputs, PodEvent, Snapshot, TokenWanted
+from kubelet_bridge.model.storage import PersistentVolume
 
 
 class ClusterPort(Protocol):
@@ -37,6 +38,10 @@ class ClusterPort(Protocol):
 
     async def inputs(self, pod: Pod) -> Inputs:
         """The ConfigMaps, Secrets and Services that the Pod's spec points at."""
+        ...
+
+    async def volumes(self, namespace: str, claims: Iterable[str]) -> dict[str, PersistentVolume]:
+        """By claim of ``namespace``: the PersistentVolume it is bound to, by GETs; a claim without one is left out."""
         ...
 
     async def service_account_token(self, pod: Pod, wanted: TokenWanted) -> str | None:

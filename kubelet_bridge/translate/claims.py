@@ -11,20 +11,13 @@ import msgspec
 
 from kubelet_bridge.model.core import Pod
 from kubelet_bridge.model.snapshot import EventType, Inputs, PodClaim, PodEvent
-from kubelet_bridge.model.storage import AccessMode, BindingMode, ClaimPhase, PersistentVolume, VolumeMode
+from kubelet_bridge.model.storage import AccessMode, BindingMode, ClaimPhase, VolumeMode
 from kubelet_bridge.model.storagenames import ATTRIBUTE_DATAVOLUME_UID, PROVISIONER, datavolume_of
 from kubelet_bridge.translate.missing import MissingInputs
 from kubelet_bridge.translate.vocabulary import Reason
 
 _KIND = "persistentVolumeClaim"
 _OUR_WAY = "use a class of kubelet-bridge with it as backingClass"
-
-
-class RealClaims(msgspec.Struct, frozen=True):
-    """By name of the Pod's volume: the claim that the VM has as a disk. ``notes`` are events for the Pod."""
-
-    names: dict[str, str]
-    notes: list[PodEvent] = []
 
 
 class _Obstacle(msgspec.Struct, frozen=True):
@@ -41,25 +34,23 @@ def claim_names(pod: Pod) -> dict[str, str]:
     return {name: str(source.get("claimName", "")) for name, source in found}
 
 
-def real_claims(pod: Pod, inputs: Inputs) -> RealClaims:
-    """The claims behind the Pod's.
+def real_claims(pod: Pod, inputs: Inputs) -> dict[str, str]:
+    """By name of the Pod's volume: the claim that the VM has as a disk.
 
     Raises:
         MissingInputs: one is not there, not bound, lost, or cannot be used by a virtual machine; all are named.
     """
     names: dict[str, str] = {}
     obstacles: list[tuple[str, _Obstacle]] = []
-    notes: list[PodEvent] = []
     for volume, claim in claim_names(pod).items():
         found = _behind(claim, inputs.claims.get(claim))
         if isinstance(found, _Obstacle):
             obstacles.append((volume, found))
             continue
         names[volume] = found
-        notes += _remarks(volume, claim, inputs.claims.get(claim))
     if obstacles:
         raise _missing(obstacles)
-    return RealClaims(names, notes)
+    return names
 
 
 def _missing(obstacles: list[tuple[str, _Obstacle]]) -> MissingInputs:
@@ -108,20 +99,6 @@ def _datavolume(name: str, found: PodClaim, handle: str, attributes: dict[str, s
 
 def _unusable(reason: str, text: str) -> _Obstacle:
     return _Obstacle(reason, text, Reason.CREATE_CONTAINER_CONFIG_ERROR)
-
-
-def _remarks(volume: str, name: str, found: PodClaim | None) -> list[PodEvent]:
-    """What the VM cannot do with a disk."""
-    if found is None or found.volume is None or not _is_pinned(found.volume):
-        return []
-    text = f'Volume "{volume}": the disk of claim {name} is on some nodes only: the virtual machine stays on those'
-    return [PodEvent(EventType.WARNING, "PinnedToNode", text)]
-
-
-def _is_pinned(volume: PersistentVolume) -> bool:
-    """Ours say of themselves that only virtual nodes have them, which says nothing of where the disk is."""
-    ours = volume.spec.csi is not None and volume.spec.csi.driver == PROVISIONER
-    return not ours and bool((volume.spec.node_affinity or {}).get("required"))
 
 
 def source(volume: dict[str, Any], real: str) -> dict[str, Any]:

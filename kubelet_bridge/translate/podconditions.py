@@ -13,6 +13,7 @@ from kubelet_bridge.model.intent import Hosting
 from kubelet_bridge.model.kubevirt import VirtualMachineInstance, VmiPhase
 from kubelet_bridge.model.meta import Condition
 from kubelet_bridge.model.snapshot import Snapshot
+from kubelet_bridge.translate import pinning
 from kubelet_bridge.translate.launcher import find, holds, migrating, paused, pulling
 from kubelet_bridge.translate.resources import is_sidecar
 from kubelet_bridge.translate.vocabulary import TERMINAL, Phase, PodCondition, Reason
@@ -170,6 +171,7 @@ def _about_vm(snapshot: Snapshot, pod: Pod) -> list[Condition]:
         _known(pod, PodCondition.MIGRATING, migrating(vmi), "", _migration(vmi)),
         _repeated(vmi, "LiveMigratable", PodCondition.LIVE_MIGRATABLE),
         _agent(snapshot, pod, vmi),
+        _pinned(snapshot, pod, vmi),
     ]
     return [one for one in found if one is not None]
 
@@ -192,6 +194,13 @@ def _agent(snapshot: Snapshot, pod: Pod, vmi: VirtualMachineInstance) -> Conditi
     if guest.since is None:
         return _false(type_, Reason.AGENT_UNSEEN.value, "the agent in the virtual machine has not connected yet")
     return _false(type_, Reason.AGENT_AWAY.value, f"{version} is not connected; what it last reported stands")
+
+
+def _pinned(snapshot: Snapshot, pod: Pod, vmi: VirtualMachineInstance) -> Condition | None:
+    local = snapshot.intent.disk_places.pinned if snapshot.intent is not None else {}
+    words = pinning.words(vmi, local)
+    reason = Reason.LOCAL_DISK if local else Reason.DISK_NOT_SHARED
+    return _known(pod, PodCondition.PINNED_TO_NODE, bool(words), reason.value, words)
 
 
 def _known(pod: Pod, type_: PodCondition, true: bool, reason: str = "", message: str = "") -> Condition | None:

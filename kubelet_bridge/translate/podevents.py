@@ -12,7 +12,7 @@ from kubelet_bridge.model.kubevirt import VmiPhase
 from kubelet_bridge.model.meta import Condition
 from kubelet_bridge.model.snapshot import EventType, PodEvent, Snapshot
 from kubelet_bridge.translate.containerstatus import running
-from kubelet_bridge.translate.launcher import holds, pulling
+from kubelet_bridge.translate.launcher import find, holds, pulling
 from kubelet_bridge.translate.vocabulary import PodCondition, Reason
 
 
@@ -29,6 +29,16 @@ def events(before: PodStatus, after: PodStatus, snapshot: Snapshot) -> list[PodE
 def _of_pod(before: PodStatus, after: PodStatus) -> Iterator[PodEvent]:
     if after.reason == Reason.DEADLINE_EXCEEDED != before.reason:
         yield PodEvent(EventType.NORMAL, after.reason, after.message)
+    if (pinned := _news(before, after, PodCondition.PINNED_TO_NODE)) is not None and pinned.status == "True":
+        yield PodEvent(EventType.WARNING, "PinnedToNode", pinned.message)
+
+
+def _news(before: PodStatus, after: PodStatus, type_: PodCondition) -> Condition | None:
+    """A condition that says something else than before."""
+    former, now = find(before.conditions, type_), find(after.conditions, type_)
+    if now is None or (former is not None and (former.status, former.message) == (now.status, now.message)):
+        return None
+    return now
 
 
 def _pull(before: PodStatus, after: PodStatus, snapshot: Snapshot) -> Iterator[PodEvent]:

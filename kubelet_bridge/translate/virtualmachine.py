@@ -88,7 +88,7 @@ def build(snapshot: Snapshot, vm_name: str, config: BridgeConfig) -> Manifests:
     root = rootdisk.size(pod, boot).wanted if rootdisk.has_one(boot) else 0
     real = claims.real_claims(pod, snapshot.inputs or Inputs())
     root_disk = rootdisk.name(key, boot) if rootdisk.has_one(boot) else ""
-    disks = volumes.build(pod, boot, secret["metadata"]["name"], config, real.names, root_disk=root_disk)
+    disks = volumes.build(pod, boot, secret["metadata"]["name"], config, real, root_disk=root_disk)
     dns, dns_notes = network.dns(pod)
     spec = _instance_spec(pod, key, size, disks, config, managed=kind is not Hosting.MACHINE) | dns
     machine = _virtual_machine(pod, key, vm_name, spec, config)
@@ -102,7 +102,7 @@ def build(snapshot: Snapshot, vm_name: str, config: BridgeConfig) -> Manifests:
         boot=boot,
         hosting=kind,
         allocation=_allocation(pod, key, size, disks.scratch + root, managed=kind is not Hosting.MACHINE),
-        notes=[*image.notes(boot), *remarks(pod, config), *guest.notes, *real.notes, *dns_notes],
+        notes=[*image.notes(boot), *remarks(pod, config), *guest.notes, *dns_notes],
     )
 
 

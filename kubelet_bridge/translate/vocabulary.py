@@ -76,6 +76,8 @@ class Reason(StrEnum):
     AGENT_AWAY = "Disconnected"
     AGENT_UNSEEN = "NotConnectedYet"
     AGENT_UNSERVED = "NoGuestServer"
+    LOCAL_DISK = "LocalDisk"
+    DISK_NOT_SHARED = "DiskNotShared"
 
 
 class PodCondition(StrEnum):
@@ -90,6 +92,7 @@ class PodCondition(StrEnum):
     MIGRATING = f"{PREFIX}/Migrating"
     LIVE_MIGRATABLE = f"{PREFIX}/LiveMigratable"
     GUEST_AGENT_CONNECTED = f"{PREFIX}/GuestAgentConnected"
+    PINNED_TO_NODE = f"{PREFIX}/PinnedToNode"
 
 
 KUBELET_CONDITIONS = frozenset(

@@ -17,6 +17,7 @@ from kubelet_bridge.model.kubevirt import Launcher, VirtualMachine, VirtualMachi
 from kubelet_bridge.model.machine import Machine
 from kubelet_bridge.model.meta import LABEL_CONTAINER, LABEL_POD_UID, PodKey
 from kubelet_bridge.model.snapshot import Inputs, PodEvent, Snapshot, TokenWanted
+from kubelet_bridge.model.storage import PersistentVolume
 from kubelet_bridge.reconcile.ports import GuestPort
 from kubelet_bridge.reconcile.statusmanager import StatusManager
 from kubelet_bridge.reconcile.syncloop import SyncLoop
@@ -160,6 +161,9 @@ class Ports:
 
     async def inputs(self, pod: Pod) -> Inputs:
         return Inputs()
+
+    async def volumes(self, namespace: str, claims: Iterable[str]) -> dict[str, PersistentVolume]:
+        return {}
 
     async def service_account_token(self, pod: Pod, wanted: TokenWanted) -> str | None:
         return None

@@ -9,7 +9,7 @@ from kubelet_bridge.model.core import Pod
 from kubelet_bridge.model.snapshot import Inputs, PodClaim
 from kubelet_bridge.model.storage import DataVolume, PersistentVolumeClaim, StorageClass
 from kubelet_bridge.model.storagenames import PROVISIONER
-from kubelet_bridge.translate.claims import RealClaims, real_claims
+from kubelet_bridge.translate.claims import real_claims
 from kubelet_bridge.translate.config import ImageDisks
 from kubelet_bridge.translate.missing import MissingInputs
 from kubelet_bridge.translate.support import refusals
@@ -25,7 +25,7 @@ OURS = {
 }  # fmt: skip
 
 
-def of(found: PodClaim | None) -> RealClaims:
+def of(found: PodClaim | None) -> dict[str, str]:
     return real_claims(WITH_CLAIM, Inputs(claims={"data": found}))
 
 
@@ -42,16 +42,11 @@ def unbound(provisioner: str, mode: str) -> PodClaim:
 
 
 def test_a_claim_of_ours_is_the_one_behind_its_datavolume() -> None:
-    assert of(ours()) == RealClaims({"disk": "data-1a2b3c4d"})
+    assert of(ours()) == {"disk": "data-1a2b3c4d"}
 
 
 def test_any_other_bound_claim_is_used_as_it_is() -> None:
-    assert of(bound_claim("data")) == RealClaims({"disk": "data"})
-
-
-def test_a_direct_claim_of_some_nodes_pins_the_machine_and_says_so() -> None:
-    pinned = of(bound_claim("data", volume={"nodeAffinity": {"required": {"nodeSelectorTerms": []}}}))
-    assert (pinned.names, [note.reason for note in pinned.notes]) == ({"disk": "data"}, ["PinnedToNode"])
+    assert of(bound_claim("data")) == {"disk": "data"}
 
 
 @pytest.mark.parametrize(
@@ -116,7 +111,7 @@ def test_a_setting_that_means_nothing_is_refused(name: str, value: str) -> None:
 
 
 def test_a_pod_without_claims_needs_none() -> None:
-    assert real_claims(container(), Inputs()) == RealClaims({})
+    assert real_claims(container(), Inputs()) == {}
 
 
 def booted(image: str) -> list[tuple[str, Any]]:
