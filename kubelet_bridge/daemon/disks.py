@@ -10,7 +10,6 @@ import structlog
 from kubelet_bridge.aio.tasks import every
 from kubelet_bridge.errors import Transient
 from kubelet_bridge.kube.claimants import Claimants
-from kubelet_bridge.kube.claimusers import claim_users
 from kubelet_bridge.kube.client import Client
 from kubelet_bridge.kube.eventrecorder import EventRecorder
 from kubelet_bridge.kube.informer import Cached
@@ -51,7 +50,7 @@ class Disks:
         changed: Callable[[PodKey], None],
         images: ImagePort | None = None,
     ) -> None:
-        self.view = StorageView(client, node_name, lambda namespace, claim: claim_users(node.vms, namespace, claim))
+        self.view = StorageView(client, node_name, node.claim_users.names)
         self.store: VolumeStore | None = None
         self._claimants = Claimants(node.pods)
         self._changed = changed

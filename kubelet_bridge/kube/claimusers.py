@@ -1,10 +1,11 @@
-"""Which VirtualMachines have a claim as a disk."""
+"""Which virtual machines have a claim as a disk, by the caches of VMs and instances; nothing is asked for."""
 
+from collections.abc import Iterable
 from typing import Any
 
 import msgspec
 
-from kubelet_bridge.kube.informer import Informer
+from kubelet_bridge.kube.informer import Cached, Informer
 
 
 class _InstanceSpec(msgspec.Struct, frozen=True):
@@ -17,6 +18,7 @@ class _Template(msgspec.Struct, frozen=True):
 
 class _Spec(msgspec.Struct, frozen=True):
     template: _Template = _Template()
+    volumes: list[dict[str, Any]] = []
 
 
 class _Machine(msgspec.Struct, frozen=True):
@@ -26,13 +28,36 @@ class _Machine(msgspec.Struct, frozen=True):
 _DECODER = msgspec.json.Decoder(_Machine)
 
 
-def claim_users(vms: Informer, namespace: str, claim: str) -> list[str]:
-    """Names of the cached VMs of ``namespace`` that have ``claim``, under either name that KubeVirt has for it."""
-    found = (one for one in vms.all() if one.head.namespace == namespace)
-    return [one.head.name for one in found if claim in _claims(_DECODER.decode(one.raw))]
+CLAIM_INDEX = "claim"
 
 
-def _claims(machine: _Machine) -> set[str]:
-    volumes = machine.spec.template.spec.volumes
-    direct = {str((one.get("persistentVolumeClaim") or {}).get("claimName")) for one in volumes}
-    return direct | {str((one.get("dataVolume") or {}).get("name")) for one in volumes}
+class ClaimUsers:
+    """Looks into the caches of VMs and of their instances, which have the index ``by_claim``."""
+
+    def __init__(self, *kinds: Informer) -> None:
+        self._kinds = kinds
+
+    def names(self, namespace: str, claim: str) -> list[str]:
+        """Of the VMs that have ``claim``, under either name that KubeVirt has for it."""
+        return sorted({one.head.name for one, _ in self.of(namespace, claim)})
+
+    def of(self, namespace: str, claim: str) -> list[tuple[Cached, bool]]:
+        """The VMs and instances that have it, each with whether it may only read."""
+        found = [one for kind in self._kinds for one in kind.by_index(CLAIM_INDEX, f"{namespace}/{claim}")]
+        return [(one, claims(one.raw)[claim]) for one in found]
+
+
+def by_claim(cached: Cached) -> Iterable[str]:
+    """Indexer of VMs and instances."""
+    return [f"{cached.head.namespace}/{claim}" for claim in claims(cached.raw)]
+
+
+def claims(raw: bytes | msgspec.Raw) -> dict[str, bool]:
+    """The claims that a VM or an instance has, each with whether it may only read."""
+    found: dict[str, bool] = {}
+    spec = _DECODER.decode(raw).spec
+    for volume in (*spec.template.spec.volumes, *spec.volumes):
+        direct, made = volume.get("persistentVolumeClaim") or {}, volume.get("dataVolume") or {}
+        if name := str(direct.get("claimName") or made.get("name") or ""):
+            found[name] = found.get(name, True) and bool(direct.get("readOnly"))
+    return found

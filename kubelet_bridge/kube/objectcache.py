@@ -8,7 +8,6 @@ from kubelet_bridge.model.meta import ObjectHead
 
 ObjectName = tuple[str, str]
 """Namespace (empty when the kind has none) and name."""
-Indexer = Callable[[ObjectHead], Iterable[str]]
 
 
 class Cached(msgspec.Struct, frozen=True):
@@ -26,6 +25,9 @@ class Cached(msgspec.Struct, frozen=True):
     def version(self) -> int:
         """Its resourceVersion as a number."""
         return order(self.head.metadata.resource_version)
+
+
+Indexer = Callable[[Cached], Iterable[str]]
 
 
 def order(version: str) -> int:
@@ -75,5 +77,5 @@ class ObjectCache:
 
     def _indexed(self, cached: Cached) -> Iterable[tuple[dict[str, set[ObjectName]], str]]:
         for name, indexer in self._indexers.items():
-            for value in set(indexer(cached.head)):
+            for value in set(indexer(cached)):
                 yield self._indexes[name], value

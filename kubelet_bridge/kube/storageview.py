@@ -53,8 +53,8 @@ _DATAVOLUME = msgspec.json.Decoder(DataVolume)
 _POD_UID = "pod-uid"
 
 
-def _by_pod_uid(head: ObjectHead) -> Iterable[str]:
-    uid = head.labels.get(LABEL_POD_UID)
+def _by_pod_uid(cached: Cached) -> Iterable[str]:
+    uid = cached.head.labels.get(LABEL_POD_UID)
     return (uid,) if uid else ()
 
 

@@ -1,16 +1,18 @@
 """The cluster as one virtual node sees it: Pods, VMs, instances, launchers, cached; and the writes of a Pod's life."""
 
 import asyncio
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from datetime import datetime
 from typing import Any
 
 import msgspec
 
 from kubelet_bridge.errors import Conflict, Invalid, NotFound
+from kubelet_bridge.kube.claimusers import CLAIM_INDEX, ClaimUsers, by_claim
 from kubelet_bridge.kube.client import Client, PatchType
 from kubelet_bridge.kube.disks import DiskReader
 from kubelet_bridge.kube.disksizes import DiskSizes
+from kubelet_bridge.kube.diskturns import DiskTurns
 from kubelet_bridge.kube.informer import Cached, Informer
 from kubelet_bridge.kube.inputs import InputReader
 from kubelet_bridge.kube.tokens import TokenRequester
@@ -43,12 +45,12 @@ _LAUNCHER = msgspec.json.Decoder(Launcher)
 _HEAD = msgspec.json.Decoder(ObjectHead)
 
 
-def _by_uid(head: ObjectHead) -> Iterable[str]:
-    return (head.uid,)
+def _by_uid(cached: Cached) -> Iterable[str]:
+    return (cached.head.uid,)
 
 
-def _by_pod_uid(head: ObjectHead) -> Iterable[str]:
-    uid = head.labels.get(LABEL_POD_UID)
+def _by_pod_uid(cached: Cached) -> Iterable[str]:
+    uid = cached.head.labels.get(LABEL_POD_UID)
     return (uid,) if uid else ()
 
 
@@ -56,6 +58,7 @@ class NodeView:
     """Four informers and the requests around them. Satisfies ``reconcile.ports.ClusterPort``.
 
     Attributes:
+        claim_users: the VMs that have a claim.
         unfilled: in words, how far those of a Pod's disks are that are not filled yet.
         lost: in words, what became of those that are lost.
     """
@@ -64,9 +67,10 @@ class NodeView:
         self._client = client
         ours = f"{LABEL_NODE}={label_value(node_name)}"
         indexers = {"pod-uid": _by_pod_uid}
+        machines = {**indexers, CLAIM_INDEX: by_claim}
         self.pods = Informer(client, PODS, field_selector=f"spec.nodeName={node_name}", indexers={"uid": _by_uid})
-        self.vms = Informer(client, VIRTUALMACHINES, label_selector=ours, indexers=indexers)
-        self.vmis = Informer(client, VIRTUALMACHINEINSTANCES, label_selector=ours, indexers=indexers)
+        self.vms = Informer(client, VIRTUALMACHINES, label_selector=ours, indexers=machines)
+        self.vmis = Informer(client, VIRTUALMACHINEINSTANCES, label_selector=ours, indexers=machines)
         self.launchers = Informer(
             client, PODS, label_selector=f"{ours},kubevirt.io=virt-launcher", indexers=indexers
         )  # fmt: skip
@@ -75,6 +79,8 @@ class NodeView:
         self._inputs = InputReader(client)
         self._tokens = TokenRequester(client)
         self._disks = DiskReader(client)
+        self.claim_users = ClaimUsers(self.vms, self.vmis)
+        self._turns = DiskTurns(client, node_name, self.claim_users, self.pods, self.vmis)
         self._sizes = DiskSizes(client)
 
     @property
@@ -215,6 +221,10 @@ class NodeView:
     async def origin_size(self, origin: Origin) -> int:
         """See ``ClusterPort.origin_size``."""
         return await self._sizes.of(origin)
+
+    async def take_disks(self, key: PodKey, wanted: Mapping[str, bool]) -> list[str]:
+        """See ``ClusterPort.take_disks``."""
+        return await self._turns.take(key, wanted)
 
     async def apply_secret(self, namespace: str, manifest: dict[str, Any]) -> None:
         """See ``ClusterPort.apply_secret``."""

@@ -179,6 +179,8 @@ class Executor:
     async def _create(self, world: World, manifests: Manifests) -> World:
         snapshot = world.snapshot
         namespace, name = snapshot.key.namespace, manifests.virtual_machine["metadata"]["name"]
+        if contended := await self._cluster.take_disks(snapshot.key, manifests.alone):
+            return world.but(contended=contended)
         with _write("secret"):
             await self._cluster.apply_secret(namespace, manifests.secret)
         try:

@@ -137,6 +137,8 @@ def _bring_about(snapshot: Snapshot, pod: Pod, intent: Intent, config: BridgeCon
         return _vanished(pod, intent) if vm_absent else Plan(step=ConfirmVm(intent.vm_name))
     if snapshot.squatter is not None:
         return _make_way(snapshot.squatter, snapshot, intent)
+    if snapshot.contended:
+        return _out_of_turn(snapshot.contended)
     if snapshot.inputs is None:
         return Plan(step=LookUp())
     made = _manifests(snapshot, intent, config)
@@ -160,6 +162,13 @@ def _root_disk(snapshot: Snapshot, made: Manifests, config: BridgeConfig) -> Pla
     if snapshot.root_disk.made:
         return None
     return Plan(problem=Problem("ContainerCreating", snapshot.root_disk.words), requeue_after=_GOLDEN_WAIT)
+
+
+def _out_of_turn(contended: list[str]) -> Plan:
+    """As when a disk is attached to another node: it is another Pod's turn, in the attach controller's words."""
+    message = "; ".join(contended)
+    notes = [PodEvent(EventType.WARNING, "FailedAttachVolume", message)]
+    return Plan(problem=Problem("ContainerCreating", message), notes=notes, requeue_after=_PREDECESSOR_WAIT)
 
 
 def _promise(intent: Intent, pod: Pod, made: Manifests) -> Intent:

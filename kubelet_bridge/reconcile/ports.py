@@ -1,6 +1,6 @@
 """What ``reconcile`` needs of the world, as Protocols. ``daemon`` plugs the adapters in."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from datetime import datetime
 from typing import Any, Protocol
 
@@ -69,6 +69,13 @@ class ClusterPort(Protocol):
 
     async def origin_size(self, origin: Origin) -> int:
         """Bytes of the smallest DataVolume that CDI makes a clone of ``origin``, as of a moment ago; 0: not known."""
+        ...
+
+    async def take_disks(self, key: PodKey, wanted: Mapping[str, bool]) -> list[str]:
+        """Let the VM of ``key`` be the only one that writes to these claims, each with whether it only reads.
+
+        In words, what keeps it from that; then it has none of them. Taken once, they may be taken again.
+        """
         ...
 
     async def apply_secret(self, namespace: str, manifest: dict[str, Any]) -> None:

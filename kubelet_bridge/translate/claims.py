@@ -107,6 +107,23 @@ def source(volume: dict[str, Any], real: str) -> dict[str, Any]:
     return {_KIND: {"claimName": real, **read_only}}
 
 
+def alone(pod: Pod, inputs: Inputs, names: dict[str, str], root: str) -> dict[str, bool]:
+    """The real claims, of ``names``, that only one VM may write to at a time, each with whether this one only reads.
+
+    Raw blocks that their claim lets many write to are for programs that know of each other; a system disk is not.
+    """
+    made: dict[str, bool] = {}
+    for volume in pod.spec.volumes:
+        if (name := str(volume.get("name"))) not in names:
+            continue
+        found = inputs.claims.get(claim_names(pod)[name])
+        shared = found is not None and AccessMode.READ_WRITE_MANY in found.claim.spec.access_modes
+        if not (shared and is_raw(found) and name != root):
+            real = names[name]
+            made[real] = made.get(real, True) and bool((volume.get(_KIND) or {}).get("readOnly"))
+    return made
+
+
 def is_read_only(volume: dict[str, Any], found: PodClaim | None) -> bool:
     """Whether nobody may write to it: the Pod says so of the volume, or its claim is only to be read by all."""
     modes = found.claim.spec.access_modes if found is not None else []

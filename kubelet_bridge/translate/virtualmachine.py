@@ -52,6 +52,7 @@ class Manifests(msgspec.Struct, frozen=True):
         boot: the same, resolved: where it has a disk of its own, that is to be made before the VM.
         hosting: how the Pod's containers live in it.
         allocation: what is promised with it.
+        alone: the claims that no other VM may have meanwhile, each with whether this one only reads.
         notes: events for the Pod.
     """
 
@@ -62,6 +63,7 @@ class Manifests(msgspec.Struct, frozen=True):
     boot: BootImage
     hosting: Hosting
     allocation: Allocation
+    alone: dict[str, bool]
     notes: list[PodEvent]
 
 
@@ -102,6 +104,7 @@ def build(snapshot: Snapshot, vm_name: str, config: BridgeConfig) -> Manifests:
         boot=boot,
         hosting=kind,
         allocation=_allocation(pod, key, size, disks.scratch + root, managed=kind is not Hosting.MACHINE),
+        alone=claims.alone(pod, snapshot.inputs or Inputs(), real, volumes.root_volume(pod)),
         notes=[*image.notes(boot), *remarks(pod, config), *guest.notes, *dns_notes],
     )
 

@@ -98,7 +98,9 @@ async def subject(dev_cluster: DevCluster, admin: Client, tmp_path: Path) -> Asy
 
 async def test_what_was_there_and_what_comes(subject: Subject) -> None:
     await subject.create("before")
-    async with subject.watching(indexers={"version": lambda head: [head.metadata.resource_version]}) as informer:
+    async with subject.watching(
+        indexers={"version": lambda cached: [cached.head.metadata.resource_version]}
+    ) as informer:
         assert informer.synced
         await subject.create("after")
         await subject.create("unselected", label="no")

@@ -4,7 +4,7 @@ Not a fake API server: it has no requests, versions or watches. It holds what ex
 """
 
 import copy
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -171,6 +171,9 @@ class Ports:
     async def get_vm(self, namespace: str, name: str) -> VirtualMachine | None:
         vm = self.cluster.vms.get(name)
         return _as(vm, VirtualMachine) if vm else None
+
+    async def take_disks(self, key: PodKey, wanted: Mapping[str, bool]) -> list[str]:
+        return []
 
     async def apply_secret(self, namespace: str, manifest: Json) -> None:
         self.crasher.before()

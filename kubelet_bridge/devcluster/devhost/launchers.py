@@ -5,9 +5,9 @@ from collections.abc import Iterable
 import msgspec
 
 from kubelet_bridge.devcluster.devhost.domains import Key
-from kubelet_bridge.kube.informer import Informer
+from kubelet_bridge.kube.informer import Cached, Informer
 from kubelet_bridge.model.core import Pod
-from kubelet_bridge.model.meta import ObjectHead, ObjectMeta
+from kubelet_bridge.model.meta import ObjectMeta
 
 LABEL_APP = "kubevirt.io"
 LABEL_CREATED_BY = "kubevirt.io/created-by"
@@ -22,12 +22,12 @@ def vmi_key(metadata: ObjectMeta) -> Key | None:
     return (metadata.namespace, name) if name and metadata.labels.get(LABEL_APP) == "virt-launcher" else None
 
 
-def _uid(head: ObjectHead) -> Iterable[str]:
-    return (head.labels.get(LABEL_CREATED_BY, ""),) if vmi_key(head.metadata) else ()
+def _uid(cached: Cached) -> Iterable[str]:
+    return (cached.head.labels.get(LABEL_CREATED_BY, ""),) if vmi_key(cached.head.metadata) else ()
 
 
-def _name(head: ObjectHead) -> Iterable[str]:
-    key = vmi_key(head.metadata)
+def _name(cached: Cached) -> Iterable[str]:
+    key = vmi_key(cached.head.metadata)
     return ("/".join(key),) if key else ()
 
 

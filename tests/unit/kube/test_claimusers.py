@@ -6,7 +6,7 @@ from typing import Any, cast
 import msgspec
 
 from kubelet_bridge.kube.claimants import Claimants
-from kubelet_bridge.kube.claimusers import claim_users
+from kubelet_bridge.kube.claimusers import CLAIM_INDEX, ClaimUsers, by_claim
 from kubelet_bridge.kube.client import Client
 from kubelet_bridge.kube.eventrecorder import EventRecorder
 from kubelet_bridge.kube.informer import Informer
@@ -17,7 +17,8 @@ from tests.support.volumes import KEY, NOW
 
 
 async def test_both_ways_to_have_a_claim_count() -> None:
-    vms = Informer(cast("Client", None), VIRTUALMACHINES)
+    vms = Informer(cast("Client", None), VIRTUALMACHINES, indexers={CLAIM_INDEX: by_claim})
+    users = ClaimUsers(vms)
     for number, volume in enumerate(
         (
             {"persistentVolumeClaim": {"claimName": "data"}}, {"dataVolume": {"name": "data"}},
@@ -27,8 +28,14 @@ async def test_both_ways_to_have_a_claim_count() -> None:
         metadata = {"name": f"vm-{number}", "namespace": "shop", "uid": str(number), "resourceVersion": "1"}
         spec = {"template": {"spec": {"volumes": [{"name": "disk", **volume}]}}}
         vms.learn(msgspec.json.encode({"metadata": metadata, "spec": spec}))
-    assert claim_users(vms, "shop", "data") == ["vm-0", "vm-1"]
-    assert claim_users(vms, "elsewhere", "data") == []
+    assert users.names("shop", "data") == ["vm-0", "vm-1"]
+    assert users.names("elsewhere", "data") == []
+    vms.unlearn("shop", "vm-0", uid="0")
+    assert users.names("shop", "data") == ["vm-1"]
+    vms.learn(
+        msgspec.json.encode({"metadata": {"name": "vm-1", "namespace": "shop", "uid": "1", "resourceVersion": "2"}})
+    )
+    assert users.names("shop", "data") == []
 
 
 async def test_the_pods_that_name_a_claim_are_known_while_they_are_there() -> None:

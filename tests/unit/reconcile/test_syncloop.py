@@ -1,7 +1,7 @@
 """The loop around the syncs: what one Pod does to the others. The syncs themselves are tried as properties."""
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
 from contextlib import asynccontextmanager
 
 import structlog
@@ -190,3 +190,20 @@ async def test_what_a_webhook_says_is_told_and_an_outage_is_not() -> None:
     waiting = {name: pod["status"]["containerStatuses"][0]["state"] for name, pod in subject.cluster.pods.items()}
     assert "virtualmachines-mutator" in waiting["refused"]["waiting"]["message"]
     assert waiting["away"]["waiting"]["message"] == "connection refused"
+
+
+async def test_a_pod_waits_for_its_turn_with_a_disk_and_says_for_whom() -> None:
+    subject, contended = Subject("second"), ['Multi-Attach error for volume "data": it is already used by Pod first']
+
+    async def take_disks(_key: PodKey, _wanted: Mapping[str, bool]) -> list[str]:
+        return contended
+
+    subject.ports.take_disks = take_disks  # type: ignore[method-assign]
+    async with subject.running():
+        await subject.until(lambda: subject.ports.events)
+        assert subject.made() == set()
+        waiting = subject.cluster.pods["second"]["status"]["containerStatuses"][0]["state"]["waiting"]
+        assert (waiting["reason"], waiting["message"]) == ("ContainerCreating", contended[0])
+        contended = []
+        await subject.until(lambda: subject.made() == {"second"})
+    assert {(name, event.reason) for name, event in subject.ports.events} >= {("second", "FailedAttachVolume")}

@@ -9,7 +9,7 @@ from kubelet_bridge.model.core import Pod
 from kubelet_bridge.model.snapshot import Inputs, PodClaim
 from kubelet_bridge.model.storage import DataVolume, PersistentVolumeClaim, StorageClass
 from kubelet_bridge.model.storagenames import PROVISIONER
-from kubelet_bridge.translate.claims import real_claims
+from kubelet_bridge.translate.claims import alone, real_claims
 from kubelet_bridge.translate.config import ImageDisks
 from kubelet_bridge.translate.missing import MissingInputs
 from kubelet_bridge.translate.support import refusals
@@ -132,3 +132,22 @@ def test_a_vm_with_an_image_has_its_own_disk_beside_the_claims() -> None:
 
 def test_a_vm_boots_from_the_claim_behind_ours() -> None:
     assert booted("pvc://data") == [("persistentVolumeClaim", {"claimName": "data-1a2b3c4d"})]
+
+
+@pytest.mark.parametrize(
+    ("modes", "volume_mode", "read_only", "root", "wanted"),
+    [
+        (["ReadWriteOnce"], "Filesystem", False, "", {"real": False}),
+        (["ReadWriteOnce"], "Filesystem", True, "", {"real": True}),
+        (["ReadWriteMany"], "Filesystem", False, "", {"real": False}),
+        (["ReadWriteMany"], "Block", False, "", {}),
+        (["ReadWriteMany"], "Block", False, "disk", {"real": False}),
+        (["ReadWriteOnce"], "Block", False, "", {"real": False}),
+    ],
+)
+def test_only_raw_blocks_that_many_may_write_to_are_for_several_vms(
+    modes: list[str], volume_mode: str, read_only: bool, root: str, wanted: dict[str, bool]
+) -> None:
+    volume = {"name": "disk", "persistentVolumeClaim": {"claimName": "data", "readOnly": read_only}}
+    claim = bound_claim("data", accessModes=modes, volumeMode=volume_mode)
+    assert alone(pod({"volumes": [volume]}), Inputs(claims={"data": claim}), {"disk": "real"}, root) == wanted
