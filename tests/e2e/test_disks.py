@@ -1,0 +1,153 @@
+"""Claims of the bridge's class on a real CDI and the dev hosts' storage: bound at once, filled, used, and gone."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from typing import Any
+
+import pytest
+from aiohttp import web
+from aiohttp.test_utils import TestServer
+
+from kubelet_bridge.devcluster.bridge import VM_DISK
+from kubelet_bridge.kube.client import PatchType
+from kubelet_bridge.model.resources import DATAVOLUMES, PERSISTENTVOLUMECLAIMS, PERSISTENTVOLUMES, PODS
+from kubelet_bridge.model.storagenames import ANNOTATION_SOURCE
+from tests.support.bridge import Bridge, Json, World, decoded, eventually
+
+pytestmark = [pytest.mark.cluster, pytest.mark.timeout(180)]
+SIDES = ("before", "after")
+STEPS = ("volumes.accept", "volumes.datavolume", "volumes.record", "volumes.volume")
+
+
+@pytest.fixture
+async def url() -> AsyncIterator[str]:
+    async def serve(_request: web.Request) -> web.Response:
+        return web.Response(body=b"disk" + bytes(1 << 20))
+
+    application = web.Application()
+    application.add_routes([web.get("/disk", serve)])
+    async with TestServer(application) as server:
+        yield str(server.make_url("/disk"))
+
+
+async def claim(world: World, name: str, source: str = "", **spec: Any) -> Json:
+    wanted = {"accessModes": ["ReadWriteOnce"], "resources": {"requests": {"storage": "16Mi"}}, **spec}
+    return await world.create(PERSISTENTVOLUMECLAIMS, {
+        "apiVersion": "v1", "kind": "PersistentVolumeClaim",
+        "metadata": {"name": name, "annotations": {ANNOTATION_SOURCE: source} if source else {}},
+        "spec": {"storageClassName": VM_DISK, **wanted},
+    })  # fmt: skip
+
+
+def using(world: World, name: str, **container: Any) -> Json:
+    volumes = [{"name": "disk", "persistentVolumeClaim": {"claimName": name}}]
+    return world.pod(f"with-{name}", volumes=volumes, container=container)
+
+
+async def bound(world: World, name: str) -> Json:
+    async def look() -> Json | None:
+        found = await world.get(PERSISTENTVOLUMECLAIMS, name)
+        return found if found is not None and found["status"].get("phase") == "Bound" else None
+
+    found: Json = await eventually(look, lambda: f"claim {name} Bound; {world.bridge.tail()}")
+    return found
+
+
+async def volumes_left(world: World) -> list[Json]:
+    """PersistentVolumes of this namespace, ours and the real claims': they outlive it, and want the bridge to go."""
+    found = decoded(await world.client.list(PERSISTENTVOLUMES))["items"]
+    return [one for one in found if (one["spec"].get("claimRef") or {}).get("namespace") == world.namespace]
+
+
+async def removed(world: World, *names: str) -> None:
+    for name in names:
+        await world.client.delete(PODS, world.namespace, f"with-{name}")
+        await world.client.delete(PERSISTENTVOLUMECLAIMS, world.namespace, name)
+
+    async def nothing() -> bool:
+        return not (await volumes_left(world) or await world.find(DATAVOLUMES))
+
+    await eventually(nothing, lambda: f"no disk left; {world.bridge.tail()}", seconds=90)
+
+
+@pytest.mark.parametrize("source", ["", "url"])
+async def test_a_claim_is_a_disk_until_it_is_deleted(world: World, bridge: Bridge, url: str, source: str) -> None:
+    await bridge.start()
+    await claim(world, "data", url if source else "")
+    await world.create(PODS, using(world, "data"))
+    volume = (await bound(world, "data"))["spec"]["volumeName"]
+    await world.ready("with-data", seconds=120)
+    (made,) = await world.find(DATAVOLUMES)
+    assert made["status"]["phase"] == "Succeeded"
+    (vm,) = await world.vms()
+    disks = vm["spec"]["template"]["spec"]["volumes"]
+    assert {"claimName": made["metadata"]["name"]} in [one.get("persistentVolumeClaim") for one in disks]
+    assert volume.startswith("pvc-")
+    await removed(world, "data")
+
+
+async def test_a_vm_boots_from_a_claim(world: World, bridge: Bridge, url: str) -> None:
+    await bridge.start()
+    await claim(world, "system", url)
+    await world.create(PODS, using(world, "system", image="pvc://system"))
+    await world.ready("with-system", seconds=120)
+    await removed(world, "system")
+
+
+async def test_a_disk_grows_with_its_claim(world: World, bridge: Bridge) -> None:
+    await bridge.start()
+    await claim(world, "data")
+    await world.create(PODS, using(world, "data"))
+    await bound(world, "data")
+    wanted = {"spec": {"resources": {"requests": {"storage": "32Mi"}}}}
+    await world.client.patch(PERSISTENTVOLUMECLAIMS, world.namespace, "data", wanted, kind=PatchType.MERGE)
+
+    async def grown() -> bool:
+        found = await world.get(PERSISTENTVOLUMECLAIMS, "data")
+        return found is not None and found["status"]["capacity"]["storage"] == "32Mi"
+
+    await eventually(grown, lambda: f"32Mi; {bridge.tail()}", seconds=90)
+    await removed(world, "data")
+
+
+async def test_a_disk_that_somebody_deletes_is_not_made_again(world: World, bridge: Bridge) -> None:
+    await bridge.start()
+    await claim(world, "data")
+    await world.create(PODS, using(world, "data"))
+    await world.ready("with-data", seconds=120)
+    (made,) = await world.find(DATAVOLUMES)
+    await world.client.delete(DATAVOLUMES, world.namespace, made["metadata"]["name"])
+    over = await world.phase("with-data", "Failed")
+    assert over["status"]["reason"] == "VolumeLost"
+    assert await world.find(DATAVOLUMES) == []
+    await removed(world, "data")
+
+
+@pytest.mark.crash
+@pytest.mark.parametrize("side", SIDES)
+@pytest.mark.parametrize("step", STEPS)
+async def test_killed_while_a_disk_is_made(world: World, bridge: Bridge, step: str, side: str) -> None:
+    await bridge.start(failpoints=f"{step}.{side}:1")
+    await claim(world, "data")
+    await world.create(PODS, using(world, "data"))
+    assert await bridge.died() == -9
+    await bridge.start()
+    await world.ready("with-data", seconds=120)
+    assert len(await world.find(DATAVOLUMES)) == 1
+    ours = [one for one in await volumes_left(world) if one["spec"]["storageClassName"] == VM_DISK]
+    assert len(ours) == 1
+    await removed(world, "data")
+
+
+async def test_a_lost_database_finds_its_disks(world: World, bridge: Bridge) -> None:
+    await bridge.start()
+    await claim(world, "data")
+    await world.create(PODS, using(world, "data"))
+    await world.ready("with-data", seconds=120)
+    before = [one["metadata"]["uid"] for one in await world.find(DATAVOLUMES)]
+    await bridge.kill()
+    for file in await asyncio.to_thread(lambda: list(bridge.state_dir.glob("intents.db*"))):
+        file.unlink()
+    await bridge.start()
+    assert [one["metadata"]["uid"] for one in await world.find(DATAVOLUMES)] == before
+    await removed(world, "data")
