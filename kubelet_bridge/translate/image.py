@@ -164,8 +164,22 @@ def boot_image(pod: Pod, config: BridgeConfig) -> BootImage:
         raise Unresolvable(_boot_field(pod), f'claim "{claim}" {why}')
     if boot.kind is ImageKind.OCI_APPLICATION:
         for path, container in _with_paths(pod):
-            _reference(f"{path}.image", container.image)
+            _application(f"{path}.image", container.image, config.images.catalogue if config.images else None)
     return boot
+
+
+def _application(field: str, text: str, catalogue: Catalogue | None) -> None:
+    """Of a container beside applications: an OS, or a name that is nearly one's, would be pulled as an application."""
+    entry = _named(field, text, catalogue) if catalogue else None
+    if entry is None and not is_os_image(text) and not text.startswith(_HTTP_SCHEMES):
+        _reference(field, text)
+        return
+    what = f"{entry.title} ({entry.name})" if entry is not None else f'"{text}"'
+    raise Unresolvable(
+        field,
+        f"{what} is an operating system, and the containers beside it run in one virtual machine, which boots another: "
+        f"give it a Pod of its own, or each container a virtual machine ({wanted.CONTAINERS}: vm-per-container)",
+    )
 
 
 def notes(boot: BootImage) -> list[PodEvent]:

@@ -1,14 +1,18 @@
 """Which spelling means an OS of the catalogue, and which an application: nobody's Deployment may change its meaning."""
 
+from typing import Any
+
 import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from kubelet_bridge.model.core import Pod
 from kubelet_bridge.model.intent import Hosting
 from kubelet_bridge.translate.annotations import BOOT
 from kubelet_bridge.translate.config import ImageDisks
 from kubelet_bridge.translate.image import BootImage, ImageKind, Unresolvable, boot_image, hosting, resolve
+from kubelet_bridge.translate.machines import part
 from tests.support.catalogue import CATALOGUE, OFFICIAL
 from tests.support.pods import GUESTS, container, pod
 
@@ -128,6 +132,44 @@ def test_an_os_of_the_catalogue_is_the_machine_and_runs_commands() -> None:
     assert hosting(container(image="ubuntu-22.04", command=["sleep", "1"]), NODE) is Hosting.SYSTEM
     assert hosting(container(image="ubuntu:22.04"), NODE) is Hosting.OCI
     assert hosting(container(image="ubunut-22.04"), NODE) is Hosting.MACHINE
+
+
+def beside(image: str, kind: str = "containers", **metadata: Any) -> Pod:
+    """An application, and a container after it."""
+    first, second = {"name": "web", "image": "nginx"}, {"name": "os", "image": image}
+    return pod({"containers": [first], kind: [*([first] if kind == "containers" else []), second]}, **metadata)
+
+
+@pytest.mark.parametrize(
+    ("image", "said"),
+    [
+        ("ubuntu-22.04", "(ubuntu-22.04) is an operating system"),
+        ("Ubuntu 22.04", "(ubuntu-22.04) is an operating system"),
+        ("containerdisk://a.example/x", '"containerdisk://a.example/x" is an operating system'),
+        ("pvc://root", '"pvc://root" is an operating system'),
+        ("https://a.example/x.img", '"https://a.example/x.img" is an operating system'),
+        ("ubunut-22.04", "did you mean ubuntu-22.04"),
+        ("Nginx", "invalid reference format"),
+    ],
+)
+def test_an_os_beside_an_application_is_refused_with_its_field(image: str, said: str) -> None:
+    for kind, field in (("containers", "spec.containers[1].image"), ("initContainers", "spec.initContainers[0].image")):
+        with pytest.raises(Unresolvable) as caught:
+            boot_image(beside(image, kind), NODE)
+        assert caught.value.field == field
+        assert said in caught.value.message
+
+
+@pytest.mark.parametrize("image", ["debian:12", "ubuntu", "docker.io/library/ubuntu-22.04", "web-2"])
+def test_an_application_beside_an_application_is_one(image: str) -> None:
+    assert boot_image(beside(image), NODE).kind is ImageKind.OCI_APPLICATION
+
+
+def test_each_container_in_a_machine_of_its_own_may_be_an_os() -> None:
+    of = beside("ubuntu-22.04", annotations={"kubelet-bridge.io/containers": "vm-per-container"})
+    found = part(of, "os")
+    assert found is not None
+    assert boot_image(found[0], NODE).reference == "ubuntu-22.04"
 
 
 def test_an_image_of_another_architecture_is_refused() -> None:
