@@ -12,7 +12,7 @@ from kubelet_bridge.model.storagenames import PROVISIONER
 NODE_NAME = "kubelet-bridge"
 VM_DISK = "vm-disk"
 _READ = ("get", "list", "watch")
-_ACTIONS = ("start", "stop", "restart")
+_ACTIONS = ("start", "stop", "restart", "addvolume", "removevolume")
 _WRITE = ("create", "update", "patch", "delete")
 
 # Group, resources, verbs.

@@ -8,7 +8,7 @@ from kubelet_bridge.kube.informer import Cached, Informer
 from kubelet_bridge.kube.watch import EventKind
 from kubelet_bridge.model.core import Pod
 from kubelet_bridge.model.meta import PodKey
-from kubelet_bridge.translate.claims import claim_names
+from kubelet_bridge.translate.hotplug import all_claims
 
 _POD = msgspec.json.Decoder(Pod)
 _Claim = tuple[str, str]
@@ -19,6 +19,7 @@ class Claimants:
 
     def __init__(self, pods: Informer) -> None:
         self._pods: defaultdict[_Claim, set[PodKey]] = defaultdict(set)
+        self._claims: dict[PodKey, set[str]] = {}
         pods.subscribe(self._changed)
 
     def of(self, namespace: str, claim: str) -> list[PodKey]:
@@ -26,14 +27,15 @@ class Claimants:
         return sorted(self._pods.get((namespace, claim), ()))
 
     def _changed(self, kind: EventKind, cached: Cached) -> None:
-        """A Pod's volumes never change: what it names when it comes, it names when it goes."""
-        pod = _POD.decode(cached.raw)
+        """What a Pod names may be another claim than before: those to be plugged in are in an annotation."""
         key = PodKey(cached.head.namespace, cached.head.name, cached.head.uid)
-        for claim in claim_names(pod).values():
+        named = set() if kind is EventKind.DELETED else {*all_claims(_POD.decode(cached.raw))}
+        for claim in self._claims.pop(key, set()) - named:
             where = (key.namespace, claim)
-            if kind is not EventKind.DELETED:
-                self._pods[where].add(key)
-            elif where in self._pods:
-                self._pods[where].discard(key)
-                if not self._pods[where]:
-                    del self._pods[where]
+            self._pods[where].discard(key)
+            if not self._pods[where]:
+                del self._pods[where]
+        for claim in named:
+            self._pods[key.namespace, claim].add(key)
+        if named:
+            self._claims[key] = named

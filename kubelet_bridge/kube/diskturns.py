@@ -5,7 +5,7 @@ Pod is a machine of its own, and nothing else keeps two of them apart: where the
 KubeVirt does.
 """
 
-from collections.abc import AsyncIterator, Iterator, Mapping
+from collections.abc import AsyncIterator, Iterable, Iterator, Mapping
 
 import msgspec
 
@@ -61,6 +61,11 @@ class DiskTurns:
             for place in places:
                 self._taken[place].pop(key, None)
         return sorted({*found})
+
+    def give_back(self, key: PodKey, names: Iterable[str]) -> None:
+        """See ``ClusterPort.give_back_disks``."""
+        for claim in names:
+            self._taken.get((key.namespace, claim), {}).pop(key, None)
 
     def _here(self, key: PodKey, place: tuple[str, str], *, reads: bool) -> Iterator[str]:
         """Who of this node has, or is about to have, the disk."""

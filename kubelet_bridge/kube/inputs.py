@@ -22,8 +22,8 @@ from kubelet_bridge.model.resources import (
 from kubelet_bridge.model.snapshot import Inputs, PodClaim
 from kubelet_bridge.model.storage import DataVolume, PersistentVolume, PersistentVolumeClaim, StorageClass
 from kubelet_bridge.model.storagenames import PROVISIONER, datavolume_of
-from kubelet_bridge.translate.claims import claim_names
 from kubelet_bridge.translate.environment import is_object_name, references
+from kubelet_bridge.translate.hotplug import all_claims
 
 SERVICES_FRESH = 5.0
 """Seconds for which a namespace's list of Services serves the next Pod too."""
@@ -63,7 +63,7 @@ class InputReader:
             config_maps={name: await self._get(CONFIGMAPS, namespace, name, ConfigMap) for name in sorted(config_maps)},
             secrets={name: await self._get(SECRETS, namespace, name, Secret) for name in sorted(secrets)},
             services=await self._service_links(pod),
-            claims={name: await self._claim(namespace, name) for name in sorted({*claim_names(pod).values()})},
+            claims={name: await self._claim(namespace, name) for name in sorted({*all_claims(pod)})},
         )
 
     async def volumes(self, namespace: str, claims: Iterable[str]) -> dict[str, PersistentVolume]:

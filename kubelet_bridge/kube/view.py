@@ -32,9 +32,17 @@ from kubelet_bridge.model.meta import (
     PodKey,
     label_value,
 )
-from kubelet_bridge.model.resources import PODS, SECRETS, VIRTUALMACHINEINSTANCES, VIRTUALMACHINES, VM_SUBRESOURCES
+from kubelet_bridge.model.resources import (
+    PERSISTENTVOLUMECLAIMS,
+    PODS,
+    SECRETS,
+    VIRTUALMACHINEINSTANCES,
+    VIRTUALMACHINES,
+    VM_SUBRESOURCES,
+)
 from kubelet_bridge.model.snapshot import Inputs, Snapshot, TokenWanted
 from kubelet_bridge.model.storage import PersistentVolume
+from kubelet_bridge.model.storagenames import ANNOTATION_SELECTED_NODE
 from kubelet_bridge.translate.machines import part
 from kubelet_bridge.translate.ownership import belongs
 
@@ -195,6 +203,10 @@ class NodeView:
         """See ``ClusterPort.volumes``."""
         return await self._inputs.volumes(namespace, claims)
 
+    def give_back_disks(self, key: PodKey, claims: Iterable[str]) -> None:
+        """See ``ClusterPort.give_back_disks``."""
+        self._turns.give_back(key, claims)
+
     async def service_account_token(self, pod: Pod, wanted: TokenWanted) -> str | None:
         """See ``ClusterPort.service_account_token``."""
         return await self._tokens.token(pod, wanted)
@@ -249,6 +261,33 @@ class NodeView:
         body = {"metadata": {**marks, "uid": uid}}
         raw = await self._client.patch(VIRTUALMACHINES, namespace, name, body, kind=PatchType.MERGE)
         return _VM.decode(self.vms.learn(raw).raw)
+
+    async def plug(self, namespace: str, name: str, options: dict[str, Any]) -> VirtualMachine:
+        """See ``ClusterPort.plug``."""
+        return await self._act_on(namespace, name, "addvolume", options)
+
+    async def unplug(self, namespace: str, name: str, disk: str) -> VirtualMachine:
+        """See ``ClusterPort.unplug``."""
+        return await self._act_on(namespace, name, "removevolume", {"name": disk})
+
+    async def _act_on(self, namespace: str, name: str, action: str, options: dict[str, Any]) -> VirtualMachine:
+        """The VM as the action left it: virt-api writes it, and answers without it."""
+        await self._client.request(
+            "PUT", VM_SUBRESOURCES.path(namespace, name, action), body=msgspec.json.encode(options),
+            headers={"Accept": "*/*"}, label=("replace", f"virtualmachines/{action}"),
+        )  # fmt: skip
+        return _VM.decode(self.vms.learn(await self._client.get(VIRTUALMACHINES, namespace, name)).raw)
+
+    async def select_node(self, namespace: str, claim: str, node: str, *, uid: str) -> None:
+        """See ``ClusterPort.select_node``."""
+        body = {"metadata": {"uid": uid, "annotations": {ANNOTATION_SELECTED_NODE: node}}}
+        try:
+            await self._client.patch(PERSISTENTVOLUMECLAIMS, namespace, claim, body, kind=PatchType.MERGE)
+        except (NotFound, Conflict):
+            return
+        except Invalid as error:
+            if "metadata.uid" not in error.message:
+                raise
 
     async def stop_vm(self, namespace: str, name: str, *, grace: int) -> None:
         """See ``ClusterPort.stop_vm``. KubeVirt first writes the grace into the instance; then it may answer 409."""

@@ -109,6 +109,7 @@ class Intent(msgspec.Struct, frozen=True, kw_only=True):
         deletion_grace: grace last asked of KubeVirt, seconds; None while not deleting.
         rejected: the Pod can never be a VM; nothing may be created for it.
         disk_places: which of its disks keep the VM on some nodes.
+        attached: the disks plugged in while it ran of which it was told that the guest has them.
         machines: each container of the Pod has a VM and a row of its own; decided when the Pod was accepted.
         container: of a machine's row: the container it is for.
         pod_uid: of a machine's row: the Pod it belongs to.
@@ -141,6 +142,7 @@ class Intent(msgspec.Struct, frozen=True, kw_only=True):
     deletion_grace: int | None = None
     rejected: bool = False
     disk_places: DiskPlaces = DiskPlaces()
+    attached: list[str] = []
     machines: bool = False
     container: str = ""
     pod_uid: str = ""

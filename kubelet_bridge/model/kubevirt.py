@@ -5,6 +5,7 @@ Source of names: ``staging/src/kubevirt.io/api/core/v1/types.go`` in KubeVirt.
 
 from datetime import datetime
 from enum import StrEnum
+from typing import Any
 
 import msgspec
 
@@ -99,11 +100,37 @@ class VmStatus(_Read, frozen=True):
         return PrintableStatus(self.printable_status)
 
 
+class VmDevices(_Read, frozen=True):
+    """``domain.devices``; a disk stays as it is written."""
+
+    disks: list[dict[str, Any]] = []
+
+
+class VmDomain(_Read, frozen=True):
+    """``domain``."""
+
+    devices: VmDevices = VmDevices()
+
+
+class VmInstanceSpec(_Read, frozen=True):
+    """``spec.template.spec``: the volumes, as they are written, and the disks that show them to the guest."""
+
+    domain: VmDomain = VmDomain()
+    volumes: list[dict[str, Any]] = []
+
+
+class VmTemplate(_Read, frozen=True):
+    """``spec.template``: what the next boot is made from."""
+
+    spec: VmInstanceSpec = VmInstanceSpec()
+
+
 class VmSpec(_Read, frozen=True):
     """``VirtualMachine.spec``, as far as we compare it."""
 
     run_strategy: str = ""
     running: bool | None = None
+    template: VmTemplate = VmTemplate()
 
 
 class VirtualMachine(_Read, frozen=True):

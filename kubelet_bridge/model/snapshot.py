@@ -80,6 +80,7 @@ class Snapshot(msgspec.Struct, frozen=True, kw_only=True):
         root_disk: the disk of its own that it boots from, where it has one; None as long as nobody looked for it.
         volumes: by claim, the PersistentVolumes that the VM's disks are; None when they were not looked up.
         contended: in words, which of the Pod's disks other VMs have; known when its VM is to be made.
+        unplugged: by name of the disk, why KubeVirt did not plug it in, or unplug it, a moment ago; empty: not yet.
         disks: in words, how far those of the Pod's disks are that are not filled yet.
         lost: in words, what became of those of the Pod's disks that somebody else has deleted.
     """
@@ -97,6 +98,7 @@ class Snapshot(msgspec.Struct, frozen=True, kw_only=True):
     root_disk: RootDisk | None = None
     volumes: dict[str, PersistentVolume] | None = None
     contended: list[str] = []
+    unplugged: dict[str, str] = {}
     disks: list[str] = []
     lost: list[str] = []
 

@@ -35,6 +35,35 @@ class LookAtVolumes(msgspec.Struct, frozen=True):
     claims: tuple[str, ...]
 
 
+class Plug(msgspec.Struct, frozen=True):
+    """Ask KubeVirt to plug a disk into the VM and to keep it there.
+
+    Attributes:
+        options: KubeVirt's ``AddVolumeOptions``.
+        alone: the claim, if no other VM may have it meanwhile, with whether this one only reads.
+    """
+
+    vm: str
+    name: str
+    options: dict[str, Any]
+    alone: dict[str, bool] = {}
+
+
+class Unplug(msgspec.Struct, frozen=True):
+    """Ask KubeVirt to unplug a disk of ours, and to keep it out of the next boot."""
+
+    vm: str
+    name: str
+
+
+class SelectNode(msgspec.Struct, frozen=True):
+    """Say of a claim that waits for its first consumer that this is here, as the scheduler does for a Pod's volumes."""
+
+    claim: str
+    uid: str
+    node: str
+
+
 class ConfirmVm(msgspec.Struct, frozen=True):
     """Ask the API server whether the VM is there: an absence in the cache proves nothing."""
 
@@ -106,6 +135,9 @@ Step = (
     | Record
     | LookUp
     | LookAtVolumes
+    | Plug
+    | Unplug
+    | SelectNode
     | ConfirmVm
     | MakeRootDisk
     | Create

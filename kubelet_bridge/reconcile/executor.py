@@ -7,7 +7,7 @@ from typing import Any, assert_never
 import msgspec
 
 from kubelet_bridge.aio import failpoints
-from kubelet_bridge.errors import AlreadyExists, Forbidden, Transient
+from kubelet_bridge.errors import AlreadyExists, Conflict, Forbidden, Invalid, NotFound, Transient
 from kubelet_bridge.model.intent import Intent
 from kubelet_bridge.model.kubevirt import VirtualMachine
 from kubelet_bridge.model.snapshot import EventType, Inputs, PodEvent, Snapshot
@@ -24,13 +24,17 @@ from kubelet_bridge.reconcile.actions import (
     LookAtVolumes,
     LookUp,
     MakeRootDisk,
+    Plug,
     Record,
     ReplaceInstance,
+    SelectNode,
     Step,
     StopVm,
+    Unplug,
     Update,
 )
 from kubelet_bridge.reconcile.ports import Clock, ClusterPort, EventPort, GuestPort, IntentPort
+from kubelet_bridge.translate.hotplug import carried, ours
 from kubelet_bridge.translate.machines import told
 from kubelet_bridge.translate.ownership import belongs
 from kubelet_bridge.translate.virtualmachine import DEFAULT_GRACE, Manifests
@@ -43,6 +47,9 @@ _WRITES = (
     "create",
     "update",
     "claim",
+    "plug",
+    "unplug",
+    "select-node",
     "replace",
     "stop",
     "delete-vm",
@@ -101,6 +108,14 @@ class Executor:
                 return await self._look_up(world)
             case LookAtVolumes(claims):
                 return world.but(volumes=await self._volumes(key.namespace, claims))
+            case Plug():
+                return await self._plug(world, step)
+            case Unplug():
+                return await self._asked(world, step)
+            case SelectNode(claim, uid, node):
+                with _write("select-node"):
+                    await self._cluster.select_node(key.namespace, claim, node, uid=uid)
+                return world.but(inputs=None)
             case ConfirmVm(name):
                 return await self._confirm(world, name)
             case MakeRootDisk():
@@ -198,12 +213,42 @@ class Executor:
         self._say(snapshot, manifests.notes)
         return world.but(vm=vm)
 
+    async def _plug(self, world: World, step: Plug) -> World:
+        key, tried = world.snapshot.key, world.snapshot.unplugged
+        if contended := await self._cluster.take_disks(key, step.alone):
+            return world.but(unplugged={**tried, step.name: "; ".join(contended)})
+        done = await self._asked(world, step)
+        self._cluster.give_back_disks(key, step.alone)  # the VM has it, or was refused it
+        return done
+
+    async def _asked(self, world: World, step: Plug | Unplug) -> World:
+        """A refusal is for the Pod to show: the machine runs, and everything else about it goes on."""
+        namespace, tried = world.snapshot.key.namespace, world.snapshot.unplugged
+        vm: VirtualMachine | None
+        try:
+            if isinstance(step, Plug):
+                with _write("plug"):
+                    vm = await self._cluster.plug(namespace, step.vm, step.options)
+            else:
+                with _write("unplug"):
+                    vm = await self._cluster.unplug(namespace, step.vm, step.name)
+            words = ""  # a KubeVirt that plugs by request has noted it down, and would refuse a second one
+        except Conflict as error:  # an earlier try whose answer was lost, or somebody else's disk
+            vm, words = await self._cluster.get_vm(namespace, step.vm), error.message
+        except (Forbidden, Invalid, NotFound) as error:
+            vm, words = world.snapshot.vm, error.message
+        if vm is not None and isinstance(step, Plug) == (step.name in ours(vm)):
+            return world.but(vm=vm)
+        return world.but(unplugged={**tried, step.name: words})
+
     async def _update(self, world: World, manifests: Manifests, vm_uid: str) -> World:
         namespace = world.snapshot.key.namespace
         with _write("secret"):
             await self._cluster.apply_secret(namespace, manifests.secret)
+        there = world.snapshot.vm
+        machine = manifests.virtual_machine if there is None else carried(manifests.virtual_machine, there)
         with _write("update"):
-            vm = await self._cluster.apply_vm(namespace, manifests.virtual_machine, uid=vm_uid)
+            vm = await self._cluster.apply_vm(namespace, machine, uid=vm_uid)
         return world.but(vm=vm)
 
     def _shut_down(self, snapshot: Snapshot) -> None:
@@ -247,6 +292,8 @@ def _announcements(snapshot: Snapshot, intent: Intent, reason: str) -> list[PodE
             )
             for one in pod.spec.containers
         ]  # fmt: skip
+    if reason == "DisksChanged":
+        return _plugged(snapshot.intent.attached if snapshot.intent is not None else [], intent.attached)
     if reason == "VolumeLost":
         return [PodEvent(EventType.WARNING, reason, intent.outcome_message)]
     if reason == "VirtualMachineVanished":
@@ -258,3 +305,12 @@ def _announcements(snapshot: Snapshot, intent: Intent, reason: str) -> list[PodE
         )
         return [PodEvent(EventType.WARNING, "NameTaken", message)]
     return []
+
+
+def _plugged(before: list[str], after: list[str]) -> list[PodEvent]:
+    came = [f'The virtual machine has disk "{name}"' for name in after if name not in before]
+    went = [f'The virtual machine has let disk "{name}" go' for name in before if name not in after]
+    return [
+        *(PodEvent(EventType.NORMAL, "AttachedVolume", text) for text in came),
+        *(PodEvent(EventType.NORMAL, "DetachedVolume", text) for text in went),
+    ]

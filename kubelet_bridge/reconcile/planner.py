@@ -224,7 +224,7 @@ def _maintain(
     vmi = snapshot.vmi
     if vmi is not None and vmi.metadata.uid == intent.replace_vmi_uid and vmi.metadata.deletion_timestamp is None:
         return Plan(step=ReplaceInstance(vmi.metadata.name, vmi.metadata.uid))
-    if (planned := look_after_disks(snapshot, intent)) is not None:
+    if (planned := look_after_disks(snapshot, pod, intent, config.node_name)) is not None:
         return planned
     return Plan(requeue_after=_deadline(pod, intent, now))
 

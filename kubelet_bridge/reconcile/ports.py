@@ -44,6 +44,10 @@ class ClusterPort(Protocol):
         """By claim of ``namespace``: the PersistentVolume it is bound to, by GETs; a claim without one is left out."""
         ...
 
+    def give_back_disks(self, key: PodKey, claims: Iterable[str]) -> None:
+        """The VM of ``key`` has the claims that were taken for it, or will not have them."""
+        ...
+
     async def service_account_token(self, pod: Pod, wanted: TokenWanted) -> str | None:
         """A token of the Pod's ServiceAccount, bound to the Pod and good for a while; None when there is none.
 
@@ -92,6 +96,18 @@ class ClusterPort(Protocol):
 
     async def mark_vm(self, namespace: str, name: str, marks: dict[str, Any], *, uid: str) -> VirtualMachine:
         """Merge ``marks`` into the metadata of the VM of this uid; ``errors.Conflict`` when it is another."""
+        ...
+
+    async def plug(self, namespace: str, name: str, options: dict[str, Any]) -> VirtualMachine:
+        """Plug a disk into a VM (``AddVolumeOptions``) and return that; ``errors.Conflict`` when it has such a one."""
+        ...
+
+    async def unplug(self, namespace: str, name: str, disk: str) -> VirtualMachine:
+        """Unplug a disk of a VM and return that; ``errors.Conflict`` when it has no such one."""
+        ...
+
+    async def select_node(self, namespace: str, claim: str, node: str, *, uid: str) -> None:
+        """Say where the first consumer of the claim of this uid will be; no error when it is another, or gone."""
         ...
 
     async def stop_vm(self, namespace: str, name: str, *, grace: int) -> None:

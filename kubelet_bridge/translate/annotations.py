@@ -20,5 +20,8 @@ CLOUD_INIT_SEED = f"{PREFIX}/cloud-init-seed"
 CONTAINERS = f"{PREFIX}/containers"
 """How a Pod's containers are spread over VMs; they share one unless it says ``vm-per-container``."""
 
+HOTPLUG = f"{PREFIX}/hotplug"
+"""``CLAIM[:OPTION]...``, separated by commas: all the claims that are to be plugged into the VM while it runs."""
+
 ROOT_DISK_SIZE = f"{PREFIX}/root-disk-size"
 """Size of the disk that the VM boots from, as a quantity, where it has one of its own."""

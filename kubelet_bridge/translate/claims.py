@@ -20,7 +20,7 @@ _KIND = "persistentVolumeClaim"
 _OUR_WAY = "use a class of kubelet-bridge with it as backingClass"
 
 
-class _Obstacle(msgspec.Struct, frozen=True):
+class Obstacle(msgspec.Struct, frozen=True):
     """Why a claim cannot be a disk: for now, or until somebody changes something."""
 
     reason: str
@@ -41,10 +41,10 @@ def real_claims(pod: Pod, inputs: Inputs) -> dict[str, str]:
         MissingInputs: one is not there, not bound, lost, or cannot be used by a virtual machine; all are named.
     """
     names: dict[str, str] = {}
-    obstacles: list[tuple[str, _Obstacle]] = []
+    obstacles: list[tuple[str, Obstacle]] = []
     for volume, claim in claim_names(pod).items():
-        found = _behind(claim, inputs.claims.get(claim))
-        if isinstance(found, _Obstacle):
+        found = behind(claim, inputs.claims.get(claim))
+        if isinstance(found, Obstacle):
             obstacles.append((volume, found))
             continue
         names[volume] = found
@@ -53,7 +53,7 @@ def real_claims(pod: Pod, inputs: Inputs) -> dict[str, str]:
     return names
 
 
-def _missing(obstacles: list[tuple[str, _Obstacle]]) -> MissingInputs:
+def _missing(obstacles: list[tuple[str, Obstacle]]) -> MissingInputs:
     waiting = next((one.waiting for _, one in obstacles if one.waiting is not Reason.CONTAINER_CREATING), None)
     return MissingInputs(
         [one.text for _, one in obstacles],
@@ -62,9 +62,10 @@ def _missing(obstacles: list[tuple[str, _Obstacle]]) -> MissingInputs:
     )
 
 
-def _behind(name: str, found: PodClaim | None) -> str | _Obstacle:
+def behind(name: str, found: PodClaim | None) -> str | Obstacle:
+    """The real claim behind the claim ``name``, or why there is none that a VM can have."""
     if found is None:
-        return _Obstacle("FailedMount", f'persistentvolumeclaim "{name}" not found')
+        return Obstacle("FailedMount", f'persistentvolumeclaim "{name}" not found')
     if found.claim.phase is ClaimPhase.LOST:
         return _unusable("VolumeLost", f'persistentvolumeclaim "{name}" has lost its volume')
     if found.claim.phase is not ClaimPhase.BOUND or found.volume is None:
@@ -78,16 +79,16 @@ def _behind(name: str, found: PodClaim | None) -> str | _Obstacle:
     return name
 
 
-def _unbound(name: str, found: PodClaim) -> _Obstacle:
+def _unbound(name: str, found: PodClaim) -> Obstacle:
     of = found.storage_class
     waits = of is not None and of.volume_binding_mode == BindingMode.WAIT_FOR_FIRST_CONSUMER
     if of is None or of.provisioner == PROVISIONER or not waits:
-        return _Obstacle("FailedMount", f'persistentvolumeclaim "{name}" is not bound')
+        return Obstacle("FailedMount", f'persistentvolumeclaim "{name}" is not bound')
     text = f'persistentvolumeclaim "{name}" waits for a first consumer on a real node, and this node is none'
     return _unusable("UnsupportedBindingMode", f"{text}; {_OUR_WAY} ({of.metadata.name}), or bind it before")
 
 
-def _datavolume(name: str, found: PodClaim, handle: str, attributes: dict[str, str]) -> str | _Obstacle:
+def _datavolume(name: str, found: PodClaim, handle: str, attributes: dict[str, str]) -> str | Obstacle:
     """The claim behind the DataVolume. Another one of its name holds something else, or nothing."""
     datavolume = datavolume_of(handle)
     promised = attributes.get(ATTRIBUTE_DATAVOLUME_UID, "")
@@ -97,8 +98,8 @@ def _datavolume(name: str, found: PodClaim, handle: str, attributes: dict[str, s
     return datavolume
 
 
-def _unusable(reason: str, text: str) -> _Obstacle:
-    return _Obstacle(reason, text, Reason.CREATE_CONTAINER_CONFIG_ERROR)
+def _unusable(reason: str, text: str) -> Obstacle:
+    return Obstacle(reason, text, Reason.CREATE_CONTAINER_CONFIG_ERROR)
 
 
 def source(volume: dict[str, Any], real: str) -> dict[str, Any]:

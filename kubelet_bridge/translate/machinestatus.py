@@ -23,6 +23,7 @@ _WORSE = {
     PodCondition.MIGRATING: "True",
     PodCondition.LIVE_MIGRATABLE: "False",
     PodCondition.GUEST_AGENT_CONNECTED: "False",
+    PodCondition.DISKS_PLUGGED: "False",
     PodCondition.PINNED_TO_NODE: "True",
 }
 """What one machine's condition has to be for it to be the Pod's."""

@@ -13,7 +13,7 @@ from kubelet_bridge.model.intent import Hosting
 from kubelet_bridge.model.kubevirt import VirtualMachineInstance, VmiPhase
 from kubelet_bridge.model.meta import Condition
 from kubelet_bridge.model.snapshot import Snapshot
-from kubelet_bridge.translate import pinning
+from kubelet_bridge.translate import hotplugstate, pinning
 from kubelet_bridge.translate.launcher import find, holds, migrating, paused, pulling
 from kubelet_bridge.translate.resources import is_sidecar
 from kubelet_bridge.translate.vocabulary import TERMINAL, Phase, PodCondition, Reason
@@ -171,6 +171,7 @@ def _about_vm(snapshot: Snapshot, pod: Pod) -> list[Condition]:
         _known(pod, PodCondition.MIGRATING, migrating(vmi), "", _migration(vmi)),
         _repeated(vmi, "LiveMigratable", PodCondition.LIVE_MIGRATABLE),
         _agent(snapshot, pod, vmi),
+        hotplugstate.condition(snapshot, pod),
         _pinned(snapshot, pod, vmi),
     ]
     return [one for one in found if one is not None]

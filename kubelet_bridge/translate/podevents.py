@@ -31,6 +31,9 @@ def _of_pod(before: PodStatus, after: PodStatus) -> Iterator[PodEvent]:
         yield PodEvent(EventType.NORMAL, after.reason, after.message)
     if (pinned := _news(before, after, PodCondition.PINNED_TO_NODE)) is not None and pinned.status == "True":
         yield PodEvent(EventType.WARNING, "PinnedToNode", pinned.message)
+    plugged = _news(before, after, PodCondition.DISKS_PLUGGED)
+    if plugged is not None and plugged.reason == Reason.FAILED_ATTACH_VOLUME:
+        yield PodEvent(EventType.WARNING, plugged.reason, plugged.message)
 
 
 def _news(before: PodStatus, after: PodStatus, type_: PodCondition) -> Condition | None:

@@ -76,6 +76,9 @@ class Reason(StrEnum):
     AGENT_AWAY = "Disconnected"
     AGENT_UNSEEN = "NotConnectedYet"
     AGENT_UNSERVED = "NoGuestServer"
+    PLUGGED = "Plugged"
+    PLUGGING = "Plugging"
+    FAILED_ATTACH_VOLUME = "FailedAttachVolume"
     LOCAL_DISK = "LocalDisk"
     DISK_NOT_SHARED = "DiskNotShared"
 
@@ -92,6 +95,7 @@ class PodCondition(StrEnum):
     MIGRATING = f"{PREFIX}/Migrating"
     LIVE_MIGRATABLE = f"{PREFIX}/LiveMigratable"
     GUEST_AGENT_CONNECTED = f"{PREFIX}/GuestAgentConnected"
+    DISKS_PLUGGED = f"{PREFIX}/DisksPlugged"
     PINNED_TO_NODE = f"{PREFIX}/PinnedToNode"
 
 

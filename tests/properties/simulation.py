@@ -16,12 +16,13 @@ from kubelet_bridge.model.intent import Intent
 from kubelet_bridge.model.kubevirt import Launcher, VirtualMachine, VirtualMachineInstance
 from kubelet_bridge.model.machine import Machine
 from kubelet_bridge.model.meta import LABEL_CONTAINER, LABEL_POD_UID, PodKey
-from kubelet_bridge.model.snapshot import Inputs, PodEvent, Snapshot, TokenWanted
+from kubelet_bridge.model.snapshot import Inputs, PodClaim, PodEvent, Snapshot, TokenWanted
 from kubelet_bridge.model.storage import PersistentVolume
 from kubelet_bridge.reconcile.ports import GuestPort
 from kubelet_bridge.reconcile.statusmanager import StatusManager
 from kubelet_bridge.reconcile.syncloop import SyncLoop
 from kubelet_bridge.translate.config import BridgeConfig
+from kubelet_bridge.translate.hotplug import all_claims
 from kubelet_bridge.translate.machines import part
 from kubelet_bridge.translate.ownership import belongs
 
@@ -71,6 +72,10 @@ class Cluster:
         self.launchers: dict[str, Json] = {}
         self.made: list[str] = []
         self.boots = 0
+        self.claims: dict[str, PodClaim] = {}
+        self.selected: dict[str, str] = {}
+        self.plugged: list[str] = []
+        self.unplugged: list[str] = []
 
     def stamp(self) -> str:
         return self.clock().strftime("%Y-%m-%dT%H:%M:%SZ")
@@ -125,6 +130,20 @@ class Cluster:
                 "phaseTransitionTimestamps": [{"phase": "Running", "phaseTransitionTimestamp": self.stamp()}],
             }  # fmt: skip
             vm["status"] = {"printableStatus": "Running", "created": True, "ready": True}
+        else:
+            _advance_disks(vm, vmi)
+
+
+def _advance_disks(vm: Json, vmi: Json) -> None:
+    """A disk is on its way for one round, both when it comes and when it goes."""
+    volumes = vm["spec"]["template"]["spec"].get("volumes", [])
+    wanted = {one["name"] for one in volumes if (one.get("persistentVolumeClaim") or {}).get("hotpluggable")}
+    before = {one["name"]: one["phase"] for one in vmi["status"].get("volumeStatus", [])}
+    now = {name: "Ready" if name in before else "AttachedToNode" for name in wanted}
+    now |= {name: "Detaching" for name, phase in before.items() if name not in wanted and phase != "Detaching"}
+    vmi["status"]["volumeStatus"] = [
+        {"name": name, "phase": phase, "hotplugVolume": {}} for name, phase in sorted(now.items())
+    ]
 
 
 class Ports:
@@ -160,10 +179,13 @@ class Ports:
         return {one[LABEL_CONTAINER] for one in marks if one.get(LABEL_POD_UID) == key.uid and LABEL_CONTAINER in one}
 
     async def inputs(self, pod: Pod) -> Inputs:
-        return Inputs()
+        return Inputs(claims={name: self.cluster.claims.get(name) for name in all_claims(pod)})
 
     async def volumes(self, namespace: str, claims: Iterable[str]) -> dict[str, PersistentVolume]:
         return {}
+
+    def give_back_disks(self, key: PodKey, claims: Iterable[str]) -> None:
+        pass
 
     async def service_account_token(self, pod: Pod, wanted: TokenWanted) -> str | None:
         return None
@@ -212,6 +234,37 @@ class Ports:
             vm["metadata"][field] = {**(has or {}), **value} if isinstance(value, dict) else value
         self.crasher.done()
         return _as(vm, VirtualMachine)
+
+    async def plug(self, namespace: str, name: str, options: Json) -> VirtualMachine:
+        self.crasher.before()
+        vm = self.cluster.vms[name]
+        spec = vm["spec"]["template"]["spec"]
+        claim = options["volumeSource"]["persistentVolumeClaim"]["claimName"]
+        sources = [one.get("persistentVolumeClaim", {}).get("claimName") for one in spec["volumes"]]
+        if options["name"] in [one["name"] for one in spec["volumes"]] or claim in sources:
+            raise Conflict(409, "Conflict", "already exists")
+        spec["volumes"].append({"name": options["name"], **options["volumeSource"]})
+        spec["domain"]["devices"]["disks"].append(options["disk"])
+        self.cluster.plugged.append(options["name"])
+        self.crasher.done()
+        return _as(vm, VirtualMachine)
+
+    async def unplug(self, namespace: str, name: str, disk: str) -> VirtualMachine:
+        self.crasher.before()
+        vm = self.cluster.vms[name]
+        spec = vm["spec"]["template"]["spec"]
+        if disk not in [one["name"] for one in spec["volumes"]]:
+            raise Conflict(409, "Conflict", "does not exist")
+        for where, field in ((spec, "volumes"), (spec["domain"]["devices"], "disks")):
+            where[field] = [one for one in where[field] if one["name"] != disk]
+        self.cluster.unplugged.append(disk)
+        self.crasher.done()
+        return _as(vm, VirtualMachine)
+
+    async def select_node(self, namespace: str, claim: str, node: str, *, uid: str) -> None:
+        self.crasher.before()
+        self.cluster.selected[claim] = node
+        self.crasher.done()
 
     async def stop_vm(self, namespace: str, name: str, *, grace: int) -> None:
         self.crasher.before()

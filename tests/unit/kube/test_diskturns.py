@@ -142,3 +142,16 @@ async def test_a_server_that_does_not_answer_gives_no_disk(world: World) -> None
     with pytest.raises(ApiUnavailable):
         await world.view.take_disks(ONE, {"data": False})
     assert await world.view.take_disks(ONE, {}) == []
+
+
+async def test_what_is_given_back_is_anybodys_unless_the_machine_has_it() -> None:
+    world = World()
+    for refused in (True, False):
+        assert await world.view.take_disks(ONE, {"data": False}) == []
+        assert await world.view.take_disks(TWO, {"data": False}) == [f"{CONTENDED}Pod one"]
+        if not refused:
+            world.vm(ONE, "one")
+        world.view.give_back_disks(ONE, ["data", "never-taken"])
+        found = await world.view.take_disks(TWO, {"data": False})
+        assert found == ([] if refused else [f"{CONTENDED}virtual machine one"])
+        world.view.give_back_disks(TWO, ["data"])
