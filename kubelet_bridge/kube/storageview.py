@@ -193,10 +193,7 @@ class StorageView:
 
     async def confirm(self, snapshot: VolumeSnapshot, part: Part) -> VolumeSnapshot:
         """See ``StoragePort.confirm``."""
-        found = await self._look_for(snapshot, part)
-        if found is None:
-            return msgspec.structs.replace(snapshot, absent=snapshot.absent | {part})
-        return msgspec.structs.replace(snapshot, **{part.value: found})
+        return snapshot.confirmed(part, await self._look_for(snapshot, part))
 
     async def _look_for(
         self, snapshot: VolumeSnapshot, part: Part

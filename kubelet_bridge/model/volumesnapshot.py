@@ -1,7 +1,7 @@
 """Everything that is known about one claim's disk at one moment: what the planner of disks decides from."""
 
 from enum import StrEnum
-from typing import Any
+from typing import Any, Self
 
 import msgspec
 
@@ -66,6 +66,7 @@ class VolumeSnapshot(msgspec.Struct, frozen=True, kw_only=True):
         backing: the claim of that name.
         volume: the disk's PersistentVolume.
         absent: what a GET in this very sync has not found; without it an absence is only a hint.
+        seen: what a GET in this very sync has found; what the cache shows may be of long ago.
         users: VirtualMachines that have the disk.
         inputs: None when they were not looked up.
     """
@@ -77,5 +78,16 @@ class VolumeSnapshot(msgspec.Struct, frozen=True, kw_only=True):
     backing: PersistentVolumeClaim | None = None
     volume: PersistentVolume | None = None
     absent: frozenset[Part] = frozenset()
+    seen: frozenset[Part] = frozenset()
     users: list[str] = []
     inputs: VolumeInputs | None = None
+
+    def confirmed(self, part: Part, found: PersistentVolumeClaim | PersistentVolume | DataVolume | None) -> Self:
+        """The snapshot after a GET of ``part``. A volume that was given to another claim says nothing of that one."""
+        if found is None:
+            return msgspec.structs.replace(self, absent=self.absent | {part})
+        absent, claim = self.absent, self.claim
+        if isinstance(found, PersistentVolume) and found.spec.claim_ref != (self.volume and self.volume.spec.claim_ref):
+            absent, claim = absent - {Part.CLAIM}, None
+        known = msgspec.structs.replace(self, absent=absent - {part}, claim=claim, seen=self.seen | {part})
+        return msgspec.structs.replace(known, **{part.value: found})

@@ -169,10 +169,7 @@ class Ports:
         return VolumeInputs(storage_class=msgspec.convert(given, StorageClass), origin=Origin())
 
     async def confirm(self, snapshot: VolumeSnapshot, part: Part) -> VolumeSnapshot:
-        found = self._get(part, snapshot.key, snapshot.intent)
-        if found is None:
-            return msgspec.structs.replace(snapshot, absent=snapshot.absent | {part})
-        return msgspec.structs.replace(snapshot, **{part.value: found})
+        return snapshot.confirmed(part, self._get(part, snapshot.key, snapshot.intent))
 
     async def create_datavolume(self, namespace: str, manifest: Json) -> DataVolume:
         made = self._create(self.world.datavolumes, manifest)

@@ -16,7 +16,7 @@ from kubelet_bridge.store.volumerebuild import rebuild_volumes
 from tests.properties.simulation import Crash, Crasher
 from tests.properties.storageworld import NODE, World, process
 
-ROUNDS = 30
+ROUNDS = 40
 Act = Callable[[World], None]
 
 
@@ -42,6 +42,17 @@ def strip(world: World) -> None:
             volume["metadata"]["finalizers"] = ["kubernetes.io/pv-protection"]
 
 
+def keep(world: World) -> None:
+    """An administrator saves the disks of a class that would delete them."""
+    for volume in world.volumes.values():
+        volume["spec"]["persistentVolumeReclaimPolicy"] = "Retain"
+
+
+def remove_volumes(world: World) -> None:
+    for volume in world.volumes.values():
+        volume["metadata"]["deletionTimestamp"] = world.stamp()
+
+
 HARMLESS: dict[str, Act] = {
     "nothing": lambda _: None,
     "grow": grow,
@@ -53,7 +64,8 @@ HARMFUL: dict[str, Act] = {
     "datavolume deleted": lambda world: (name := _behind(world)) and world.datavolumes.pop(name) and None,
     "claim behind deleted": lambda world: (name := _behind(world)) and world.claims.pop(name, None) and None,
 }
-ACTS = HARMLESS | HARMFUL
+SAVING: dict[str, Act] = {"keep": keep, "remove volumes": remove_volumes}
+ACTS = HARMLESS | HARMFUL | SAVING
 
 
 async def _drive(
@@ -95,7 +107,7 @@ when = st.integers(0, 12)
 crashes = st.lists(st.tuples(st.integers(1, 12), st.booleans()), min_size=1, max_size=3)
 blindness = st.dictionaries(when, st.frozensets(st.sampled_from(Part)), max_size=4)
 harmless = st.lists(st.tuples(when, st.sampled_from(sorted(set(HARMLESS) - {"successor"}))), max_size=3)
-anything = st.lists(st.tuples(when, st.sampled_from(sorted(ACTS))), max_size=4)
+anything = st.lists(st.tuples(when, st.sampled_from(sorted(HARMLESS | HARMFUL))), max_size=4)
 
 
 @settings(max_examples=150)
@@ -133,6 +145,18 @@ async def test_nothing_a_user_may_do_loses_content_of_a_disk_to_be_kept(
     left = {claim["metadata"]["uid"] for claim in world.claims.values()}
     assert {*world.filled} <= left
     assert all(not row.lost for row in rows.values())
+
+
+@settings(max_examples=100)
+@given(crashes, st.dictionaries(st.integers(14, 24), st.frozensets(st.sampled_from(Part)), max_size=4))
+async def test_a_disk_that_an_administrator_keeps_is_kept(
+    crashes: list[tuple[int, bool]], blind: dict[int, frozenset[Part]]
+) -> None:
+    acts = [(16, "keep"), (16, "delete"), (20, "remove volumes")]
+    world, rows = await _drive(acts, crashes, blind=blind)
+    assert world.filled
+    assert {*world.filled} <= {claim["metadata"]["uid"] for claim in world.claims.values()}
+    assert (world.volumes, rows) == ({}, {})
 
 
 @settings(max_examples=100)

@@ -11,8 +11,15 @@ from typing import Any
 import msgspec
 
 from kubelet_bridge.model.snapshot import EventType, PodEvent
-from kubelet_bridge.model.storage import BindingMode, ClaimPhase, DataVolume, PersistentVolumeClaim, StorageClass
-from kubelet_bridge.model.storagenames import ANNOTATION_SELECTED_NODE, datavolume_name
+from kubelet_bridge.model.storage import (
+    BindingMode,
+    ClaimPhase,
+    DataVolume,
+    PersistentVolume,
+    PersistentVolumeClaim,
+    StorageClass,
+)
+from kubelet_bridge.model.storagenames import ANNOTATION_SELECTED_NODE, ATTRIBUTE_DATAVOLUME_UID, datavolume_name
 from kubelet_bridge.model.volumeintent import VolumeIntent, VolumeStatus
 from kubelet_bridge.model.volumesnapshot import Part, VolumeSnapshot
 from kubelet_bridge.reconcile.volumes.actions import (
@@ -122,6 +129,8 @@ def _provide(
 ) -> VolumePlan:
     """Bring about the DataVolume, then the PersistentVolume, then look after both."""
     found = snapshot.datavolume
+    if different := _handed_out_otherwise(snapshot.volume, intent):
+        return different
     if found is None:
         return _make_datavolume(snapshot, intent, claim, node_name, tries)
     if trouble := _not_the_promised(found, snapshot, intent, claim):
@@ -131,11 +140,25 @@ def _provide(
     volume = snapshot.volume
     if volume is None:
         return _make_volume(snapshot, intent, claim, node_name)
+    if volume.spec.persistent_volume_reclaim_policy is not intent.promise.reclaim:
+        policy = volume.spec.persistent_volume_reclaim_policy
+        return _record(intent, "PolicyChanged", promise=msgspec.structs.replace(intent.promise, reclaim=policy))
     if marks := persistentvolume.restored(volume, intent, node_name):
         return VolumePlan(step=MarkVolume(volume.metadata.uid, marks))
     if claim.phase is ClaimPhase.BOUND and intent.status is not VolumeStatus.BOUND:
         return _record(intent, "Bound", status=VolumeStatus.BOUND)
     return look_after(snapshot, intent, claim, found, volume)
+
+
+def _handed_out_otherwise(volume: PersistentVolume | None, intent: VolumeIntent) -> VolumePlan | None:
+    """The PersistentVolume says which DataVolume was handed out: by another bridge, or before the row was set back."""
+    csi = volume.spec.csi if volume is not None else None
+    handed = csi.volume_attributes.get(ATTRIBUTE_DATAVOLUME_UID, "") if csi is not None else ""
+    if handed in ("", intent.datavolume_uid):
+        return None
+    if not intent.datavolume_uid:
+        return _record(intent, "DataVolumeKnown", datavolume_uid=handed)
+    return lose(intent, f"DataVolume {intent.datavolume} was replaced by somebody else")
 
 
 def _make_datavolume(
@@ -147,6 +170,8 @@ def _make_datavolume(
         return _without_the_promised(snapshot, intent, claim, "was deleted by somebody else")
     if claim.metadata.deletion_timestamp is not None:
         return WAIT
+    if claim.spec.volume_name == intent.volume and snapshot.volume is None:
+        return _without_volume(snapshot, intent)
     if claim.spec.volume_name not in ("", intent.volume):
         return VolumePlan(step=Forget("BoundElsewhere"))
     if not claim.spec.volume_name and not _still_asks(intent, claim, node_name):
@@ -154,6 +179,14 @@ def _make_datavolume(
     if tries >= PATIENCE and ANNOTATION_SELECTED_NODE in claim.metadata.annotations:
         return VolumePlan(step=Reschedule(claim.metadata.uid))
     return VolumePlan(step=CreateDataVolume(datavolume.build(intent, node_name)))
+
+
+def _without_volume(snapshot: VolumeSnapshot, intent: VolumeIntent) -> VolumePlan:
+    """The claim was bound to a disk of which the row knows nothing: whatever were made now would be another one."""
+    if Part.VOLUME not in snapshot.absent:
+        return VolumePlan(step=Confirm(Part.VOLUME))
+    message = f"PersistentVolume {intent.volume}, which this claim is bound to, was deleted by somebody else"
+    return VolumePlan(notes=[PodEvent(EventType.WARNING, "VolumeLost", message)])
 
 
 def _still_asks(intent: VolumeIntent, claim: PersistentVolumeClaim, node_name: str) -> bool:

@@ -20,6 +20,7 @@ from kubelet_bridge.translate.storage.datavolume import belongs
 from kubelet_bridge.translate.storage.release import Fate, fate
 
 _LOOK_AGAIN = 2.0
+_KEPT = (VolumeStatus.RETAINED, VolumeStatus.LOST)
 
 
 def release(snapshot: VolumeSnapshot, intent: VolumeIntent, *, unclaimed: bool = False) -> VolumePlan:
@@ -32,16 +33,20 @@ def release(snapshot: VolumeSnapshot, intent: VolumeIntent, *, unclaimed: bool =
     match fate(intent, volume):
         case Fate.KEEP:
             return _keep(intent)
+        case Fate.LET_GO if volume is not None and intent.status not in _KEPT:
+            return _keep(intent)  # once its volume is gone, only the row knows that the disk is to stay
         case Fate.LET_GO:
             return _let_go(volume, "Retained")
         case Fate.WAIT:
             return VolumePlan(requeue_after=_LOOK_AGAIN)
+        case Fate.DELETE if volume is not None and Part.VOLUME not in snapshot.seen:
+            return VolumePlan(step=Confirm(Part.VOLUME))  # somebody may have said meanwhile that it is to be kept
         case Fate.DELETE:
             return _take_down(snapshot, intent, volume)
 
 
 def _keep(intent: VolumeIntent) -> VolumePlan:
-    if intent.status in (VolumeStatus.RETAINED, VolumeStatus.LOST):
+    if intent.status in _KEPT:
         return VolumePlan()
     return VolumePlan(step=Record(msgspec.structs.replace(intent, status=VolumeStatus.RETAINED), "Released"))
 

@@ -28,9 +28,13 @@ def labels(intent: VolumeIntent, node_name: str) -> dict[str, str]:
 
 
 def belongs(metadata: ObjectMeta, intent: VolumeIntent) -> bool:
-    """Whether an object was made for that disk: by its label, or, should somebody have removed that, by its uid."""
-    seen = bool(intent.datavolume_uid) and metadata.uid == intent.datavolume_uid
-    return seen or metadata.labels.get(LABEL_PVC_UID) == intent.uid
+    """Whether an object was made for that disk: by its uid, or, before that is known, by its label.
+
+    One of another uid may have our labels: somebody may have brought it back from a backup.
+    """
+    if intent.datavolume_uid:
+        return metadata.uid == intent.datavolume_uid
+    return metadata.labels.get(LABEL_PVC_UID) == intent.uid
 
 
 def build(intent: VolumeIntent, node_name: str) -> Json:

@@ -18,13 +18,14 @@ class Fate(StrEnum):
     """Kubernetes has not released the PersistentVolume yet, or somebody has freed it for another claim."""
 
 
-_USED = (VolumeStatus.BOUND, VolumeStatus.RETAINED, VolumeStatus.LOST)
+_USED = (VolumeStatus.BOUND, VolumeStatus.LOST)
 
 
 def fate(intent: VolumeIntent, volume: PersistentVolume | None) -> Fate:
     """What is to become of the disk; ``volume`` is None only when it is gone for certain."""
     if volume is None:
-        kept = intent.promise.reclaim is ReclaimPolicy.RETAIN and intent.status in _USED
+        retained = intent.status is VolumeStatus.RETAINED
+        kept = retained or (intent.promise.reclaim is ReclaimPolicy.RETAIN and intent.status in _USED)
         return Fate.LET_GO if kept else Fate.DELETE
     deleting = volume.metadata.deletion_timestamp is not None
     if volume.spec.persistent_volume_reclaim_policy is ReclaimPolicy.RETAIN:

@@ -36,8 +36,10 @@ INPUTS = VolumeInputs(storage_class=storage_class())
 BOUND = {"phase": "Bound", "capacity": {"storage": "20Gi"}}
 
 
-def decide(*, tries: int = 0, absent: set[Part] | None = None, **world: Any) -> VolumePlan:
-    snapshot = VolumeSnapshot(key=KEY, absent=frozenset(absent or ()), **world)
+def decide(
+    *, tries: int = 0, absent: set[Part] | None = None, seen: frozenset[Part] = frozenset({Part.VOLUME}), **world: Any
+) -> VolumePlan:
+    snapshot = VolumeSnapshot(key=KEY, absent=frozenset(absent or ()), seen=seen, **world)
     return plan(snapshot, NODE, new_id="vol_new", tries=tries, now=NOW)
 
 
@@ -236,6 +238,7 @@ def released(intent: VolumeIntent = FULL, **changes: Any) -> dict[str, Any]:
 def test_a_disk_is_deleted_step_by_step_and_each_absence_is_confirmed() -> None:
     gone = {Part.CLAIM}
     assert decide(**released()).step == Confirm(Part.CLAIM)
+    assert decide(**released(), absent=gone, seen=frozenset()).step == Confirm(Part.VOLUME)
     assert decide(**released(), absent=gone).step == DeleteDataVolume("dv-1")
     going = datavolume(deletionTimestamp="2026-01-01T00:00:00Z")
     assert decide(**released(datavolume=going), absent=gone).requeue_after
@@ -277,6 +280,46 @@ def test_a_disk_to_be_kept_is_kept_and_only_its_volume_let_go_when_that_is_delet
     absent = {Part.CLAIM, Part.VOLUME}
     promise = msgspec.structs.replace(retained.promise, reclaim=ReclaimPolicy.RETAIN)
     assert decide(**released(row(retained, promise=promise), volume=None), absent=absent).step == Forget("Retained")
+
+
+def test_a_disk_kept_by_a_policy_that_was_changed_stays_when_its_volume_has_gone() -> None:
+    going = kept(deletionTimestamp="2026-01-01T00:00:00Z")
+    retained = recorded(decide(**released(volume=going), absent={Part.CLAIM}))
+    assert retained.promise.reclaim is ReclaimPolicy.DELETE
+    assert decide(**released(retained, volume=going), absent={Part.CLAIM}).step == LetGo("pv-1", [])
+    assert decide(**released(retained, volume=None), absent={Part.CLAIM, Part.VOLUME}).step == Forget("Retained")
+
+
+def test_the_row_follows_the_policy_of_its_volume() -> None:
+    changed = volume(PV, persistentVolumeReclaimPolicy="Retain")
+    assert recorded(decide(**settled(volume=changed))).promise.reclaim is ReclaimPolicy.RETAIN
+
+
+def test_a_datavolume_that_somebody_brought_back_is_not_deleted_with_the_claim() -> None:
+    lost = row(FULL, status=VolumeStatus.LOST, lost="it was deleted")
+    decided = decide(**released(lost, datavolume=datavolume("dv-2"), backing=backing("real-2")), absent={Part.CLAIM})
+    assert decided.step == DeleteVolume("pv-1")
+
+
+def test_a_row_that_was_set_back_makes_no_second_datavolume() -> None:
+    early = settled(intent=ROW, datavolume=None)
+    assert recorded(decide(**early, absent={Part.DATAVOLUME})).datavolume_uid == "dv-1"
+    early |= {"volume": None}
+    assert decide(**early, absent={Part.DATAVOLUME}).step == Confirm(Part.VOLUME)
+    decided = decide(**early, absent={Part.DATAVOLUME, Part.VOLUME})
+    assert (decided.step, [note.reason for note in decided.notes]) == (None, ["VolumeLost"])
+
+
+def test_a_volume_that_names_another_datavolume_means_that_the_disk_is_lost() -> None:
+    other = settled(intent=row(FULL, datavolume_uid="dv-2"), datavolume=datavolume("dv-2"))
+    assert recorded(decide(**other)).status is VolumeStatus.LOST
+
+
+def test_a_volume_given_to_another_claim_is_not_taken_down_for_the_first() -> None:
+    stale = VolumeSnapshot(key=KEY, absent=frozenset({Part.CLAIM}), **released())
+    given = volume(PV, claimRef={"namespace": "shop", "name": "restored", "uid": "other"})
+    fresh = stale.confirmed(Part.VOLUME, given)
+    assert plan(fresh, NODE, new_id="", tries=0, now=NOW).step == Confirm(Part.CLAIM)
 
 
 def test_a_policy_changed_later_counts() -> None:
