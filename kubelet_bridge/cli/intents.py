@@ -3,35 +3,20 @@
 import asyncio
 import logging
 from datetime import UTC, datetime
-from enum import StrEnum
 from pathlib import Path
 
 import click
 import msgspec
 
+from kubelet_bridge.cli.output import Output, as_json, output, sectioned, shown, state_dir
 from kubelet_bridge.cli.tables import age, size, table
+from kubelet_bridge.cli.volumes import volumes
 from kubelet_bridge.settings import Settings
 from kubelet_bridge.store import views
 from kubelet_bridge.telemetry.logging import logging_to
 
 _DEFAULTS = Settings()
 _HEADERS = ("ID", "NAMESPACE", "NAME", "STATUS", "VM", "CPU", "MEMORY", "RESTARTS", "OUTCOME", "AGE")
-
-
-class Output(StrEnum):
-    """How results are printed."""
-
-    TABLE = "table"
-    JSON = "json"
-
-
-state_dir = click.option(
-    "--state-dir", type=click.Path(path_type=Path, file_okay=False), default=_DEFAULTS.state_dir, show_default=True,
-    envvar="KUBELET_BRIDGE_STATE_DIR", help="The daemon's state directory.",
-)  # fmt: skip
-output = click.option(
-    "-o", "--output", type=click.Choice(Output, case_sensitive=False), default=Output.TABLE, show_default="table"
-)
 
 
 @click.group()
@@ -47,7 +32,7 @@ def list_(state_dir: Path, output: Output, everything: bool) -> None:
     """List the intents."""
     found = views.list_intents(state_dir, destroyed=everything)
     if output is Output.JSON:
-        click.echo(_json(found))
+        click.echo(as_json(found))
     elif found:
         now = datetime.now(UTC)
         click.echo(table(_HEADERS, [_row(one, now) for one in found]))
@@ -62,7 +47,7 @@ def list_(state_dir: Path, output: Output, everything: bool) -> None:
 def show(id: str, state_dir: Path, output: Output) -> None:  # noqa: A002 - the argument's name
     """Show one intent with its history. ID is dpl_…, a Pod's uid, or namespace/name."""
     found = views.show(state_dir, id)
-    click.echo(_json(found) if output is Output.JSON else _described(found))
+    click.echo(as_json(found) if output is Output.JSON else _described(found))
 
 
 @intents.command()
@@ -86,7 +71,7 @@ def rebuild(state_dir: Path, output: Output, kubeconfig: Path | None, node_name:
     with logging_to(level=logging.ERROR):
         recovered = asyncio.run(recover(state_dir, kubeconfig, node_name))
     if output is Output.JSON:
-        click.echo(_json(recovered))
+        click.echo(as_json(recovered))
         return
     if recovered.set_aside:
         click.echo(f"the former database is now {recovered.set_aside}")
@@ -103,30 +88,18 @@ def _row(one: views.Summary, now: datetime) -> tuple[str, ...]:
 def _described(found: views.Detail) -> str:
     facts = msgspec.to_builtins(found.summary, builtin_types=(datetime,))
     facts |= {"memory": size(found.summary.memory), "disk": size(found.summary.disk)}
-    lines = [f"{name.replace('_', ' ').capitalize() + ':':<17}{_shown(value)}" for name, value in facts.items()]
-    sections = (
+    return sectioned(facts, (
         ("History", ("AT", "FROM", "TO", "REASON"), [
-            (_shown(one.at), one.from_status, one.to_status, one.reason) for one in found.history
+            (shown(one.at), one.from_status, one.to_status, one.reason) for one in found.history
         ]),
         ("Boots", ("VMI", "STARTED", "FINISHED", "EXIT", "REASON"), [
-            (one.vmi_uid, _shown(one.started_at), _shown(one.finished_at), _shown(one.exit_code), one.reason)
+            (one.vmi_uid, shown(one.started_at), shown(one.finished_at), shown(one.exit_code), one.reason)
             for one in found.restarts
         ]),
         ("Actions", ("NONCE", "ACTION", "REQUESTED", "STATE", "RESULT"), [
-            (one.nonce, one.action, _shown(one.requested_at), one.state, one.result) for one in found.actions
+            (one.nonce, one.action, shown(one.requested_at), one.state, one.result) for one in found.actions
         ]),
-    )  # fmt: skip
-    for title, headers, rows in sections:
-        if rows:
-            lines += ["", f"{title}:", table(headers, rows)]
-    return "\n".join(lines)
+    ))  # fmt: skip
 
 
-def _shown(value: object) -> str:
-    if isinstance(value, datetime):
-        return value.strftime("%Y-%m-%d %H:%M:%SZ")
-    return "-" if value is None or value == "" else str(value)
-
-
-def _json(value: object) -> str:
-    return msgspec.json.format(msgspec.json.encode(value), indent=2).decode()
+intents.add_command(volumes)

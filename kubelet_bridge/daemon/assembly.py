@@ -109,8 +109,9 @@ class Assembly:
         self.disks = Disks(
             self.client, self.view, self.database, self.events, settings.node_name, clock=utc_now,
             resync=settings.resync_seconds, changed=self._enqueue,
-            images=CatalogueImages(self.view, self.images.current),
+            images=CatalogueImages(self.view, self.images.current), metrics=metrics,
         )  # fmt: skip
+        self.view.imported = lambda result: metrics.image_imports.labels(result).inc()
         self.view.unfilled, self.view.lost = self.disks.view.unfilled, self.disks.lost
         self.own_node = Informer(self.client, NODES, field_selector=f"metadata.name={settings.node_name}")
         self.meter = NodeMeter(

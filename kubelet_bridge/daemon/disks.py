@@ -1,6 +1,7 @@
 """The disks' corridor, made and run beside the Pods'. Without CDI it tells claims so; the Pods' goes on meanwhile."""
 
 import asyncio
+from collections import Counter
 from collections.abc import Callable
 from datetime import datetime
 
@@ -25,6 +26,7 @@ from kubelet_bridge.reconcile.volumes.ports import ImagePort
 from kubelet_bridge.store.database import Database
 from kubelet_bridge.store.volumerebuild import rebuild_volumes
 from kubelet_bridge.store.volumes import VolumeStore
+from kubelet_bridge.telemetry.metrics import Metrics
 
 log = structlog.get_logger(__name__)
 
@@ -49,6 +51,7 @@ class Disks:
         resync: float,
         changed: Callable[[PodKey], None],
         images: ImagePort | None = None,
+        metrics: Metrics,
     ) -> None:
         self.view = StorageView(client, node_name, node.claim_users.names)
         self.store: VolumeStore | None = None
@@ -64,6 +67,7 @@ class Disks:
         self._clock = clock
         self._resync = resync
         self._images = images
+        self._metrics = metrics
 
     def lost(self, pod: Pod) -> list[str]:
         """In words, what became of those of the Pod's disks that somebody else has deleted."""
@@ -95,7 +99,11 @@ class Disks:
         await self._recover(store)
         self.store = store
         loop = VolumeLoop(
-            self.view, store, self._events, self._node, clock=self._clock, images=self._images, resync=self._resync
+            self.view, store, self._events, self._node, clock=self._clock, images=self._images, resync=self._resync,
+            observe_bound=self._metrics.volume_provision.observe, observe_failure=self._metrics.volume_sync_errors.inc,
+        )  # fmt: skip
+        self._metrics.count(
+            "volumes", "Disks promised to claims.", "state", lambda: Counter(one.status for one in store.live())
         )
         self.view.subscribe(loop.enqueue)
         async with asyncio.TaskGroup() as group:

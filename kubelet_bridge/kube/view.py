@@ -7,7 +7,7 @@ from typing import Any
 
 import msgspec
 
-from kubelet_bridge.errors import Conflict, Invalid, NotFound
+from kubelet_bridge.errors import AlreadyExists, Conflict, Invalid, NotFound
 from kubelet_bridge.kube.claimusers import CLAIM_INDEX, ClaimUsers, by_claim
 from kubelet_bridge.kube.client import Client, PatchType
 from kubelet_bridge.kube.disks import DiskReader
@@ -43,6 +43,7 @@ from kubelet_bridge.model.resources import (
 from kubelet_bridge.model.snapshot import Inputs, Snapshot, TokenWanted
 from kubelet_bridge.model.storage import PersistentVolume
 from kubelet_bridge.model.storagenames import ANNOTATION_SELECTED_NODE
+from kubelet_bridge.translate.catalogue.golden import LABEL_IMAGE
 from kubelet_bridge.translate.machines import part
 from kubelet_bridge.translate.ownership import belongs
 
@@ -69,6 +70,7 @@ class NodeView:
         claim_users: the VMs that have a claim.
         unfilled: in words, how far those of a Pod's disks are that are not filled yet.
         lost: in words, what became of those that are lost.
+        imported: told how each request for the import of an image ended: ``begun``, ``exists`` or ``error``.
     """
 
     def __init__(self, client: Client, node_name: str) -> None:
@@ -84,6 +86,7 @@ class NodeView:
         )  # fmt: skip
         self.unfilled: Callable[[Pod, PodKey], list[str]] = lambda *_: []
         self.lost: Callable[[Pod], list[str]] = lambda _: []
+        self.imported: Callable[[str], None] = lambda _: None
         self._inputs = InputReader(client)
         self._tokens = TokenRequester(client)
         self._disks = DiskReader(client)
@@ -224,7 +227,16 @@ class NodeView:
 
     async def create_disk(self, namespace: str, manifest: dict[str, Any]) -> None:
         """See ``ClusterPort.create_disk``."""
-        await self._disks.create(namespace, manifest)
+        result = "error"
+        try:
+            await self._disks.create(namespace, manifest)
+            result = "begun"
+        except AlreadyExists:
+            result = "exists"
+            raise
+        finally:
+            if LABEL_IMAGE in manifest["metadata"]["labels"]:
+                self.imported(result)
 
     async def shelf(self, namespaces: Iterable[str]) -> Shelf:
         """See ``ClusterPort.shelf``."""

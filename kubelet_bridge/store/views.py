@@ -91,7 +91,7 @@ def list_intents(directory: Path, *, destroyed: bool = False) -> list[Summary]:
         Terminal: there is no database, or it cannot be read.
     """
     clause = "" if destroyed else "WHERE destroyed_at IS NULL "
-    with _reading(directory) as connection:
+    with reading(directory) as connection:
         rows = connection.execute(select(Summary, "intents", f"{clause}ORDER BY namespace, name, accepted_at"))
         return convert(Summary, rows)
 
@@ -110,7 +110,7 @@ def page(
         "namespace": namespace, "name": name, "destroyed": destroyed, "limit": limit,
         **{f"after_{column}": value for column, value in zip(columns, after, strict=True)},
     }  # fmt: skip
-    with _reading(directory) as connection:
+    with reading(directory) as connection:
         return convert(Row, connection.execute(select(Row, "intents", _PAGE), parameters))
 
 
@@ -122,7 +122,7 @@ def show(directory: Path, wanted: str) -> Detail:
     Raises:
         Terminal: there is none (the message names the nearest), there is no database, or it cannot be read.
     """
-    with _reading(directory) as connection:
+    with reading(directory) as connection:
         found = convert(Summary, connection.execute(select(Summary, "intents", _FOUND), {"wanted": wanted}))
         if not found:
             raise Terminal(_unknown(connection, wanted), reason="UnknownIntent")
@@ -140,14 +140,19 @@ def show(directory: Path, wanted: str) -> Detail:
 
 
 @contextmanager
-def _reading(directory: Path) -> Iterator[sqlite3.Connection]:
+def reading(directory: Path) -> Iterator[sqlite3.Connection]:
+    """The database of a state directory; all queries within it see one state.
+
+    Raises:
+        Terminal: there is none, or it cannot be read.
+    """
     path = directory / FILE_NAME
     if not path.exists():
         raise Terminal(f"no intent store in {directory}", reason="NoIntentStore")
     try:
         with closing(sqlite3.connect(f"file:{quote(str(path))}?mode=ro", uri=True)) as connection:
             schema.check_not_newer(schema.version(connection), len(schema.shipped()))
-            connection.execute("BEGIN")  # all queries of one view see one state
+            connection.execute("BEGIN")
             yield connection
     except (sqlite3.Error, msgspec.MsgspecError) as error:
         raise Terminal(f"the intent store {path} cannot be read: {error}", reason="UnreadableIntentStore") from error

@@ -16,6 +16,7 @@ from prometheus_client.registry import Collector
 
 _QUICK = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
 _TINY = (0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1.0)
+_BINDING = (0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 15.0, 25.0, 50.0, 120.0, 300.0, 600.0)
 # As pkg/kubelet/metrics/metrics.go has them for kubelet_pod_start_duration_seconds, without the half steps.
 _POD_START = (0.5, 1, 2, 3, 4, 5, 6, 8, 10, 20, 30, 45, 60, 120, 180, 240, 300, 480, 600, 900, 1200, 1800, 2700, 3600)
 
@@ -58,7 +59,20 @@ class Metrics:
         )
         self.status_patches = self._counter("pod_status_patches_total", "Writes of a Pod's status.", "result")
         self.events_posted = self._counter("events_total", "Events recorded on objects.", "result")
+        self._declare_disks()
         self.loop_lag = self._histogram("event_loop_lag_seconds", "Lateness of timers.", buckets=_TINY)
+
+    def _declare_disks(self) -> None:
+        self.volume_provision = self._histogram(
+            "volume_provision_seconds", "From the node's acceptance of a claim to the claim bound.", buckets=_BINDING
+        )
+        self.volume_sync_errors = self._counter(
+            "volume_sync_errors_total", "Syncs of a claim's disk that failed, or found that it cannot be had."
+        )
+        self.image_imports = self._counter(
+            "image_imports_total",
+            "Requests for the import of an image: begun, exists (another was faster) or error.", "result",
+        )  # fmt: skip
 
     def _declare_adapters(self) -> None:
         self.api_requests = self._counter("api_requests_total", "API server requests.", "verb", "resource", "code")

@@ -1,7 +1,7 @@
 """Carries out one step of a disk's plan through the ports, and returns what is known afterwards."""
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any, assert_never
 
 import msgspec
@@ -10,7 +10,7 @@ from kubelet_bridge.aio import failpoints
 from kubelet_bridge.errors import AlreadyExists, ApiError, Forbidden, Invalid, Transient
 from kubelet_bridge.model.snapshot import EventType, PodEvent
 from kubelet_bridge.model.storage import PersistentVolumeClaim
-from kubelet_bridge.model.volumeintent import VolumeIntent
+from kubelet_bridge.model.volumeintent import VolumeIntent, VolumeStatus
 from kubelet_bridge.model.volumesnapshot import Part, VolumeInputs, VolumeSnapshot
 from kubelet_bridge.reconcile.ports import Clock
 from kubelet_bridge.reconcile.volumes.actions import (
@@ -55,7 +55,10 @@ def _write(name: str) -> Iterator[None]:
 
 
 class VolumeExecutor:
-    """Performs steps; knows nothing of when to perform which. Without ``images``, there are none."""
+    """Performs steps; knows nothing of when to perform which. Without ``images``, there are none.
+
+    ``observe_bound`` is told of each claim that is bound, how many seconds after its disk was promised.
+    """
 
     def __init__(
         self,
@@ -64,12 +67,14 @@ class VolumeExecutor:
         events: ClaimEventPort,
         clock: Clock,
         images: ImagePort | None = None,
+        observe_bound: Callable[[float], None] = lambda _: None,
     ) -> None:
         self._storage = storage
         self._intents = intents
         self._events = events
         self._clock = clock
         self._images = images
+        self._observe_bound = observe_bound
 
     async def run(self, snapshot: VolumeSnapshot, step: Step) -> VolumeSnapshot | None:
         """Perform ``step``; return the snapshot with what it changed, None when only the cluster's answer can tell.
@@ -82,6 +87,8 @@ class VolumeExecutor:
                 return await self._save(snapshot, "accept", accepted, "Accepted")
             case Record(changed, reason):
                 saved = await self._save(snapshot, "record", changed, reason)
+                if reason == "Bound" and _is_new(snapshot.intent):
+                    self._observe_bound((self._clock() - changed.accepted_at).total_seconds())
                 if reason == "Populated" and snapshot.datavolume is not None:
                     self._events.record_on_claim(snapshot.key, progress.notes(snapshot.datavolume))
                 return saved
@@ -197,3 +204,8 @@ class VolumeExecutor:
 
     def _say(self, snapshot: VolumeSnapshot, event: PodEvent) -> None:
         self._events.record_on_claim(snapshot.key, [event])
+
+
+def _is_new(intent: VolumeIntent | None) -> bool:
+    """Whether no claim has had the disk yet: one that was kept may be given to another."""
+    return intent is not None and intent.status is VolumeStatus.PROVISIONING

@@ -4,7 +4,7 @@ What it keeps in memory may be lost: how often a disk's tries have failed, and w
 """
 
 import asyncio
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 import structlog
 
@@ -36,7 +36,10 @@ class _Tries(Backoff):
 
 
 class VolumeLoop:
-    """Workers over a keyed queue. ``enqueue`` is all that anybody else needs."""
+    """Workers over a keyed queue. ``enqueue`` is all that anybody else needs.
+
+    ``observe_bound`` is told of each claim that is bound, after how many seconds; ``observe_failure`` of each failure.
+    """
 
     def __init__(
         self,
@@ -49,6 +52,8 @@ class VolumeLoop:
         images: ImagePort | None = None,
         workers: int = 8,
         resync: float = 15.0,
+        observe_bound: Callable[[float], None] = lambda _: None,
+        observe_failure: Callable[[], None] = lambda: None,
     ) -> None:
         self.queue: WorkQueue[VolumeKey] = WorkQueue()
         self._storage = storage
@@ -56,9 +61,10 @@ class VolumeLoop:
         self._events = events
         self._node = node_name
         self._clock = clock
-        self._executor = VolumeExecutor(storage, intents, events, clock, images)
+        self._executor = VolumeExecutor(storage, intents, events, clock, images, observe_bound)
         self._workers = workers
         self._resync = resync
+        self._observe_failure = observe_failure
         self._tries: dict[VolumeKey, _Tries] = {}
         self._told: dict[VolumeKey, list[PodEvent]] = {}
 
@@ -161,6 +167,7 @@ class VolumeLoop:
         return VolumePlan(requeue_after=0.0)
 
     def _later(self, key: VolumeKey, error: BridgeError | None) -> float:
+        self._observe_failure()
         asked = error.retry_after if isinstance(error, Transient | ApiError) else None
         tries = self._tries.setdefault(key, _Tries(base=0.25, cap=_LONGEST_BACKOFF))
         return max(asked or 0.0, tries.again())

@@ -11,9 +11,12 @@ import pytest
 from click.testing import CliRunner, Result
 
 from kubelet_bridge.cli import main
+from kubelet_bridge.model.storage import ReclaimPolicy
+from kubelet_bridge.model.volumeintent import Promise, VolumeIntent, VolumeStatus
 from kubelet_bridge.store.intents import IntentStore
 from kubelet_bridge.store.lock import StateLock
 from kubelet_bridge.store.standalone import standalone
+from kubelet_bridge.store.volumes import VolumeStore
 from tests.support.intents import NOW, intent, later
 
 
@@ -114,3 +117,59 @@ def test_help_imports_no_subcommand() -> None:
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=20, check=True)
     assert done.stdout.endswith("[]\n")
     assert all(f"  {name} " in done.stdout for name in ("run", "render", "intents", "dev"))
+
+
+@pytest.fixture
+def disks(tmp_path: Path) -> Path:
+    async def fill() -> None:
+        async with standalone(tmp_path) as database:
+            store = await VolumeStore.load(database)
+            made = disk(1)
+            await store.save(made, reason="Accepted", now=NOW)
+            await store.save(msgspec.structs.replace(made, status=VolumeStatus.BOUND), reason="Bound", now=later(2))
+            await store.save(disk(2), reason="Accepted", now=NOW)
+            await store.destroy("claim-2", reason="ClaimGone", now=later(60))
+
+    asyncio.run(fill())
+    return tmp_path
+
+
+def disk(number: int) -> VolumeIntent:
+    promise = Promise(
+        size="20Gi", access_modes=["ReadWriteOnce"], volume_mode="Filesystem", storage_class="vm-disk",
+        reclaim=ReclaimPolicy.DELETE, backing_class="fast", source="blank",
+    )  # fmt: skip
+    return VolumeIntent(
+        uid=f"claim-{number}", id=f"vol_0000000{number}", namespace="shop", name="data", promise=promise,
+        datavolume=f"data-{number}", accepted_at=NOW,
+    )  # fmt: skip
+
+
+def test_disks_as_a_table_and_as_json(disks: Path) -> None:
+    header, line = run("intents", "volumes", "--state-dir", disks).output.splitlines()
+    assert " ".join(header.split()) == "ID NAMESPACE CLAIM STATUS DATAVOLUME SIZE CLASS SOURCE AGE"
+    assert " ".join(line.split()[:-1]) == "vol_00000001 shop data bound data-1 20Gi fast blank"
+    found = msgspec.json.decode(run("intents", "volumes", "--all", "-o", "json", "--state-dir", disks).output)
+    assert [(one["id"], one["status"]) for one in found] == [("vol_00000001", "bound"), ("vol_00000002", "destroyed")]
+
+
+@pytest.mark.parametrize("wanted", ["vol_00000001", "claim-1", "shop/data"])
+def test_one_disk_with_its_history(disks: Path, wanted: str) -> None:
+    lines = run("intents", "volumes", wanted, "--state-dir", disks).output.splitlines()
+    assert "Datavolume:      data-1" in lines
+    assert [line.split()[2:] for line in lines[-2:]] == [
+        ["-", "provisioning", "Accepted"],
+        ["provisioning", "bound", "Bound"],
+    ]
+    detail = msgspec.json.decode(run("intents", "volumes", wanted, "-o", "json", "--state-dir", disks).output)
+    assert detail["intent"]["promise"]["backing_class"] == "fast"
+
+
+def test_a_disk_that_is_not_there(disks: Path) -> None:
+    result = run("intents", "volumes", "vol_x", "--state-dir", disks)
+    assert result.exit_code == 1
+    assert "no disk 'vol_x'" in result.output
+
+
+def test_no_disks(directory: Path) -> None:
+    assert run("intents", "volumes", "--state-dir", directory).output == "no disks\n"

@@ -105,6 +105,25 @@ async def test_the_loop_outlives_errors_and_faults_and_serves_the_claim_in_the_e
     assert ports.world.made == [row.uid]
 
 
+async def test_how_long_a_claim_took_and_what_failed_is_observed(ports: Troubled) -> None:
+    bound: list[float] = []
+    failed: list[str] = []
+    loop = VolumeLoop(
+        ports, ports, ports, NODE, clock=ports.world.clock, observe_bound=bound.append,
+        observe_failure=lambda: failed.append("once"),
+    )  # fmt: skip
+    key = key_of(ports)
+    ports.trouble = Transient("connection refused")
+    await loop._guarded(key)
+    assert (bound, failed) == ([], ["once"])
+    ports.trouble = None
+    for _ in range(5):
+        await loop.sync(key)
+        ports.world.advance()
+    assert bound == [1.0]  # the world's clock ticks at each advance
+    assert failed == ["once"]
+
+
 async def test_an_image_is_asked_for_until_it_can_be_had(ports: Troubled) -> None:
     ports.world.claims["data"]["metadata"]["annotations"][ANNOTATION_SOURCE] = "image:debian"
     catalogue = Catalogue()
