@@ -136,7 +136,7 @@ class VolumeLoop:
         try:
             planned = await self._walk(key)
         except BridgeError as error:
-            if isinstance(error, Forbidden | Invalid) or error.reason == NO_CDI:  # for whoever made the claim
+            if _is_for_users(error):
                 self._events.record_on_claim(key, [PodEvent(EventType.WARNING, "ProvisioningFailed", error.message)])
             raise
         if planned.failing:
@@ -171,3 +171,12 @@ class VolumeLoop:
         asked = error.retry_after if isinstance(error, Transient | ApiError) else None
         tries = self._tries.setdefault(key, _Tries(base=0.25, cap=_LONGEST_BACKOFF))
         return max(asked or 0.0, tries.again())
+
+
+def _is_for_users(error: BridgeError) -> bool:
+    """Whether whoever made the claim is to read of it: a refusal, or that CDI is not there.
+
+    An API server that answers 5xx speaks for one of its webhooks, such as CDI's; one that is away says nothing.
+    """
+    answered = isinstance(error, ApiError) and error.status >= 500
+    return answered or isinstance(error, Forbidden | Invalid) or error.reason == NO_CDI

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from structlog.testing import capture_logs
 
-from kubelet_bridge.errors import BridgeError, Forbidden, Transient
+from kubelet_bridge.errors import ApiUnavailable, BridgeError, Forbidden, Transient
 from kubelet_bridge.model.snapshot import EventType
 from kubelet_bridge.model.storage import DataVolume
 from kubelet_bridge.model.storagenames import ANNOTATION_SOURCE
@@ -70,8 +70,11 @@ def key_of(ports: Ports) -> VolumeKey:
 
 @pytest.mark.parametrize(
     "trouble",
-    [Forbidden(403, "Forbidden", "exceeded quota: small"), Transient("is CDI installed?", reason=NO_CDI)],
-    ids=["quota", "no CDI"],
+    [
+        Forbidden(403, "Forbidden", "exceeded quota: small"), Transient("is CDI installed?", reason=NO_CDI),
+        ApiUnavailable(500, "InternalError", "failed calling webhook"),
+    ],
+    ids=["quota", "no CDI", "CDI's webhook is away"],
 )  # fmt: skip
 async def test_what_a_user_can_mend_is_told_on_the_claim(ports: Troubled, trouble: BridgeError) -> None:
     ports.trouble = trouble
@@ -81,8 +84,8 @@ async def test_what_a_user_can_mend_is_told_on_the_claim(ports: Troubled, troubl
 
 
 async def test_an_outage_is_not_told_on_the_claim(ports: Troubled) -> None:
-    ports.trouble = Transient("connection refused")
-    with pytest.raises(Transient):
+    ports.trouble = ApiUnavailable(0, "Unavailable", "connection refused")
+    with pytest.raises(ApiUnavailable):
         await loop_of(ports).sync(key_of(ports))
     assert ports.events == []
 
