@@ -16,6 +16,9 @@ FINALIZER = f"{PREFIX}/datavolume"
 
 LABEL_PVC_UID = f"{PREFIX}/pvc-uid"
 ANNOTATION_PVC_NAME = f"{PREFIX}/pvc-name"
+ANNOTATION_BACKING_UID = f"{PREFIX}/backing-uid"
+"""On our PersistentVolumes: which claim was behind the disk, should the database that knows it be lost."""
+
 ANNOTATION_SOURCE = f"{PREFIX}/source"
 ANNOTATION_SOURCE_CHECKSUM = f"{PREFIX}/source-checksum"
 ANNOTATION_SOURCE_SECRET = f"{PREFIX}/source-secret"

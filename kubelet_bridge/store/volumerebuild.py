@@ -11,6 +11,7 @@ from datetime import UTC, datetime
 from kubelet_bridge.model.meta import ANNOTATION_ID, LABEL_NODE, ObjectMeta, label_value
 from kubelet_bridge.model.storage import PersistentVolume
 from kubelet_bridge.model.storagenames import (
+    ANNOTATION_BACKING_UID,
     ANNOTATION_PVC_NAME,
     ATTRIBUTE_DATAVOLUME_UID,
     LABEL_PVC_UID,
@@ -43,6 +44,7 @@ def _of_volume(uid: str, volume: PersistentVolume, new_id: Callable[[], str]) ->
         uid=uid, id=_id(metadata, new_id), namespace=namespace, name=_claim_name(metadata, datavolume),
         status=VolumeStatus.BOUND, datavolume=datavolume,
         datavolume_uid=spec.csi.volume_attributes.get(ATTRIBUTE_DATAVOLUME_UID, ""),
+        backing_uid=metadata.annotations.get(ANNOTATION_BACKING_UID, ""),
         accepted_at=metadata.creation_timestamp or _NEVER,
         promise=Promise(
             size=volume.capacity.canonical(), access_modes=spec.access_modes, volume_mode=spec.volume_mode,

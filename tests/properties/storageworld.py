@@ -201,7 +201,9 @@ class Ports:
 
     async def mark_volume(self, name: str, marks: Json, *, uid: str) -> None:
         if found := self._existing(self.world.volumes, name, uid):
-            found["metadata"] |= {**marks, "labels": found["metadata"].get("labels", {}) | marks.get("labels", {})}
+            head = found["metadata"]
+            maps = {name: head.get(name, {}) | marks.get(name, {}) for name in ("labels", "annotations")}
+            found["metadata"] |= {**marks, **maps}
         self.crasher.done()
 
     async def grow_volume(self, name: str, size: int, *, uid: str) -> None:

@@ -31,10 +31,10 @@ def look_after(
     backing = snapshot.backing
     if backing is None:
         return _without_backing(snapshot, intent, datavolume)
-    if not intent.backing_uid:
-        return _meet(intent, backing, datavolume)
-    if backing.metadata.uid != intent.backing_uid:
+    if intent.backing_uid not in ("", backing.metadata.uid):
         return lose(intent, f"claim {intent.datavolume} behind it was deleted by somebody else, and made anew empty")
+    if not (intent.backing_uid and intent.backing_size):
+        return _meet(intent, backing, datavolume)
     if datavolume.populated and not intent.populated:
         return VolumePlan(step=Record(msgspec.structs.replace(intent, populated=True), "Populated"))
     if backing.metadata.deletion_timestamp is not None:
@@ -65,7 +65,7 @@ def _without_backing(snapshot: VolumeSnapshot, intent: VolumeIntent, datavolume:
 
 
 def _meet(intent: VolumeIntent, backing: PersistentVolumeClaim, datavolume: DataVolume) -> VolumePlan:
-    """The real claim is there for the first time: from now on it is this one or none."""
+    """The real claim is there for the first time, or since the database was lost: from now on it is this or none."""
     if all(owner.uid != datavolume.metadata.uid for owner in backing.metadata.owner_references):
         return VolumePlan(notes=progress.notes(datavolume))  # CDI complains of it
     met = msgspec.structs.replace(

@@ -10,6 +10,7 @@ from kubelet_bridge.model.meta import ANNOTATION_ID, LABEL_VIRTUAL_NODE
 from kubelet_bridge.model.resources import PERSISTENTVOLUMECLAIMS, PERSISTENTVOLUMES
 from kubelet_bridge.model.storage import PersistentVolume
 from kubelet_bridge.model.storagenames import (
+    ANNOTATION_BACKING_UID,
     ANNOTATION_PROVISIONED_BY,
     ANNOTATION_PVC_NAME,
     ATTRIBUTE_DATAVOLUME,
@@ -34,6 +35,7 @@ def build(intent: VolumeIntent, node_name: str) -> Json:
             "labels": labels(intent, node_name),
             "annotations": {
                 ANNOTATION_PROVISIONED_BY: PROVISIONER, ANNOTATION_ID: intent.id, ANNOTATION_PVC_NAME: intent.name,
+                **_backing(intent),
             },
             "finalizers": [FINALIZER],
         },
@@ -60,18 +62,25 @@ def build(intent: VolumeIntent, node_name: str) -> Json:
 
 
 def restored(volume: PersistentVolume, intent: VolumeIntent, node_name: str) -> Json | None:
-    """The merge patch of ``metadata`` that brings back marks of ours which somebody removed; None: none is missing.
+    """The merge patch of ``metadata`` with those of our marks that are missing; None: none is.
 
-    Another node's label stays: then that node's bridge looks after the disk.
+    Somebody may have removed them; and which claim is behind the disk is known only when CDI has made it. Another
+    node's label stays: then that node's bridge looks after the disk.
     """
     metadata = volume.metadata
     wanted = labels(intent, node_name)
     lost: Json = {}
     if missing := {name: value for name, value in wanted.items() if name not in metadata.labels}:
         lost["labels"] = missing
+    if not _backing(intent).items() <= metadata.annotations.items():
+        lost["annotations"] = _backing(intent)
     if FINALIZER not in metadata.finalizers and metadata.deletion_timestamp is None:
         lost["finalizers"] = [*metadata.finalizers, FINALIZER]
     return lost or None
+
+
+def _backing(intent: VolumeIntent) -> dict[str, str]:
+    return {ANNOTATION_BACKING_UID: intent.backing_uid} if intent.backing_uid else {}
 
 
 def _virtual_nodes_only() -> Json:
