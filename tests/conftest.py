@@ -8,7 +8,14 @@ import pytest
 from blockbuster import BlockBuster
 from hypothesis import HealthCheck, settings
 
-pytest_plugins = ["tests.support.cluster", "tests.support.bridge", "tests.support.kubectl", "tests.support.devhost"]
+pytest_plugins = [
+    "tests.support.cluster",
+    "tests.support.bridge",
+    "tests.support.kubectl",
+    "tests.support.devhost",
+    "tests.support.disks",
+    "tests.support.imageserver",
+]
 
 # How fast a machine is, and how busy, decides nothing.
 settings.register_profile("any machine", deadline=None, suppress_health_check=[HealthCheck.too_slow])
