@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from kubelet_bridge.devcluster import storageclasses
 from kubelet_bridge.devcluster.devhost.storage import decisions
 from kubelet_bridge.devcluster.devhost.storage.claimed import ClaimedImages
-from kubelet_bridge.devcluster.devhost.storage.objects import Claim, StorageClass, Volume
+from kubelet_bridge.devcluster.devhost.storage.objects import Claim, Metadata, OwnerReference, StorageClass, Volume
 from kubelet_bridge.devcluster.devhost.storage.volumefiles import VolumeFiles
 from kubelet_bridge.errors import NotFound, Terminal, Transient
 from kubelet_bridge.kube.client import Client
@@ -62,6 +62,13 @@ def test_one_host_at_most_makes_a_volume(selected: str | None) -> None:
 )
 def test_claims_that_are_left_alone(claim: Claim) -> None:
     assert not any(decisions.shall_provision(claim, node) for node in _HOSTS)
+
+
+def test_a_populators_claim_is_asked_for_by_the_one_that_it_fills() -> None:
+    owner = OwnerReference("PersistentVolumeClaim", "data", "uid-1")
+    prime = msgspec.structs.replace(_claim(), metadata=Metadata(name="prime-1", owner_references=[owner]))
+    assert decisions.asked_for(prime) == "data"
+    assert decisions.asked_for(_claim()) == _claim().metadata.name
 
 
 def test_the_beta_annotation_counts_too() -> None:

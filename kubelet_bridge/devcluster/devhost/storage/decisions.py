@@ -32,6 +32,12 @@ def shall_provision(claim: Claim, node: str) -> bool:
     return claim.metadata.deletion_timestamp is None and annotations.get(SELECTED_NODE, FIRST_HOST) == node
 
 
+def asked_for(claim: Claim) -> str:
+    """The claim that somebody made: a populator's own is owned by the one that it fills."""
+    owners = (one.name for one in claim.metadata.owner_references if one.kind == "PersistentVolumeClaim")
+    return next(owners, claim.metadata.name)
+
+
 def volume_name(claim: Claim) -> str:
     """The same at every try."""
     return f"pvc-{claim.metadata.uid}"

@@ -85,7 +85,7 @@ class Provisioner:
         """File first, object second: a volume that is seen is there."""
         meta = claim.metadata
         try:
-            if self._faults.effects(meta.namespace, meta.name, ()).provision_error:
+            if self._faults.effects(meta.namespace, decisions.asked_for(claim), ()).provision_error:
                 raise Terminal("fault.test: the storage refuses")
             raw = await self._client.get(STORAGECLASSES, None, claim.spec.storage_class_name)
             volume = decisions.persistent_volume(claim, msgspec.json.decode(raw, type=StorageClass), self._node)
