@@ -44,7 +44,8 @@ class Disks:
     ) -> str:
         """Make a class whose name no other test has, and return that."""
         full = f"{name}-{self.world.namespace}"
-        parameters = {"node": self.world.bridge.node, **({"backingClass": backing} if backing else {})}
+        shape = {} if backing in storageclasses.CLASSES else {"accessMode": "ReadWriteOnce", "volumeMode": "Block"}
+        parameters = {"node": self.world.bridge.node, "backingClass": backing, **shape}
         await self.client.create(STORAGECLASSES, None, {
             "apiVersion": STORAGECLASSES.api_version, "kind": STORAGECLASSES.kind, "metadata": {"name": full},
             "provisioner": PROVISIONER, "parameters": parameters, "allowVolumeExpansion": True,

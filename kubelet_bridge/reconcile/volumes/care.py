@@ -1,9 +1,11 @@
 """What to do for a disk that has been handed out: follow how it fills, let it grow, notice that it was lost. Pure."""
 
+from datetime import datetime
+
 import msgspec
 
 from kubelet_bridge.model.snapshot import EventType, PodEvent
-from kubelet_bridge.model.storage import DataVolume, PersistentVolume, PersistentVolumeClaim
+from kubelet_bridge.model.storage import DataVolume, DataVolumePhase, PersistentVolume, PersistentVolumeClaim
 from kubelet_bridge.model.volumeintent import VolumeIntent, VolumeStatus
 from kubelet_bridge.model.volumesnapshot import Part, VolumeSnapshot
 from kubelet_bridge.reconcile.volumes.actions import (
@@ -18,6 +20,8 @@ from kubelet_bridge.translate.storage import expansion, progress
 from kubelet_bridge.translate.storage.expansion import Move
 
 _GROWTH_WAIT = 10.0
+_PATIENCE_WITH_CDI = 10.0
+"""Seconds after which a DataVolume that has no phase is said to be left alone: nothing else will tell."""
 
 
 def look_after(
@@ -26,11 +30,12 @@ def look_after(
     claim: PersistentVolumeClaim,
     datavolume: DataVolume,
     volume: PersistentVolume,
+    now: datetime,
 ) -> VolumePlan:
     """The next step for a disk whose DataVolume and PersistentVolume are there."""
     backing = snapshot.backing
     if backing is None:
-        return _without_backing(snapshot, intent, datavolume)
+        return _without_backing(snapshot, intent, datavolume, now)
     if intent.backing_uid not in ("", backing.metadata.uid):
         return lose(intent, f"claim {intent.datavolume} behind it was deleted by somebody else, and made anew empty")
     if not (intent.backing_uid and intent.backing_size):
@@ -56,12 +61,24 @@ def loss(intent: VolumeIntent) -> PodEvent:
     return PodEvent(EventType.WARNING, "VolumeLost", message)
 
 
-def _without_backing(snapshot: VolumeSnapshot, intent: VolumeIntent, datavolume: DataVolume) -> VolumePlan:
+def _without_backing(
+    snapshot: VolumeSnapshot, intent: VolumeIntent, datavolume: DataVolume, now: datetime
+) -> VolumePlan:
     if not intent.backing_uid:  # CDI has not made it yet
-        return VolumePlan(notes=progress.notes(datavolume))
+        return _not_begun(datavolume, now)
     if Part.BACKING not in snapshot.absent:
         return VolumePlan(step=Confirm(Part.BACKING))
     return lose(intent, f"claim {intent.datavolume} behind it was deleted by somebody else")
+
+
+def _not_begun(datavolume: DataVolume, now: datetime) -> VolumePlan:
+    notes = progress.notes(datavolume)
+    if notes or datavolume.phase is not DataVolumePhase.UNSET:
+        return VolumePlan(notes=notes)
+    waited = (now - (datavolume.metadata.creation_timestamp or now)).total_seconds()
+    if waited < _PATIENCE_WITH_CDI:
+        return VolumePlan(requeue_after=_PATIENCE_WITH_CDI - waited)
+    return VolumePlan(notes=[PodEvent(EventType.WARNING, "DataVolumeTrouble", progress.words(datavolume))])
 
 
 def _meet(intent: VolumeIntent, backing: PersistentVolumeClaim, datavolume: DataVolume) -> VolumePlan:

@@ -70,7 +70,7 @@ def plan(snapshot: VolumeSnapshot, node_name: str, *, new_id: str, tries: int, n
         return release(snapshot, intent)
     if intent.lost:
         return VolumePlan(notes=[loss(intent)])
-    return _provide(snapshot, intent, claim, node_name, tries)
+    return _provide(snapshot, intent, claim, node_name, tries, now)
 
 
 def _consider(
@@ -125,7 +125,12 @@ def _cannot(claim: PersistentVolumeClaim, error: CannotProvision, tries: int) ->
 
 
 def _provide(
-    snapshot: VolumeSnapshot, intent: VolumeIntent, claim: PersistentVolumeClaim, node_name: str, tries: int
+    snapshot: VolumeSnapshot,
+    intent: VolumeIntent,
+    claim: PersistentVolumeClaim,
+    node_name: str,
+    tries: int,
+    now: datetime,
 ) -> VolumePlan:
     """Bring about the DataVolume, then the PersistentVolume, then look after both."""
     found = snapshot.datavolume
@@ -147,7 +152,7 @@ def _provide(
         return VolumePlan(step=MarkVolume(volume.metadata.uid, marks))
     if claim.phase is ClaimPhase.BOUND and intent.status is not VolumeStatus.BOUND:
         return _record(intent, "Bound", status=VolumeStatus.BOUND)
-    return look_after(snapshot, intent, claim, found, volume)
+    return look_after(snapshot, intent, claim, found, volume, now)
 
 
 def _handed_out_otherwise(volume: PersistentVolume | None, intent: VolumeIntent) -> VolumePlan | None:

@@ -19,8 +19,11 @@ _NOT_STARTED = "not taken up by CDI yet: is its controller running?"
 
 def words(datavolume: DataVolume) -> str:
     """``DataVolume x ImportInProgress 42.50%``, and what went wrong, if anything did."""
-    said = f"{_head(datavolume)} {progress}" if (progress := _percentage(datavolume)) else _head(datavolume)
-    return f"{said}: {trouble}" if (trouble := _trouble(datavolume)) else said
+    trouble = _trouble(datavolume)
+    begun = trouble or datavolume.phase is not DataVolumePhase.UNSET
+    progress = _percentage(datavolume) if begun else _NOT_STARTED
+    said = f"{_head(datavolume)} {progress}" if progress else _head(datavolume)
+    return f"{said}: {trouble}" if trouble else said
 
 
 def notes(datavolume: DataVolume) -> list[PodEvent]:
@@ -40,7 +43,7 @@ def _head(datavolume: DataVolume) -> str:
     if datavolume.phase is DataVolumePhase.UPLOAD_READY:
         claim = datavolume.metadata.annotations.get(ANNOTATION_PVC_NAME, "")
         return f"{name} {phase}: waiting for the upload to {datavolume.metadata.name} (claim {claim})"
-    return f"{name} {phase}" if phase else f"{name} {_NOT_STARTED}"
+    return f"{name} {phase}" if phase else name
 
 
 def _percentage(datavolume: DataVolume) -> str:

@@ -361,3 +361,33 @@ def test_a_claim_that_waits_for_our_node_in_vain_is_shown_the_way_out() -> None:
     late = plan(snapshot, NODE, new_id="", tries=0, now=NOW + timedelta(seconds=GRACE_OF_OTHERS))
     assert [note.reason for note in late.notes] == ["UnsupportedBindingMode"]
     assert "backingClass: real" in late.notes[0].message
+
+
+def test_a_datavolume_that_cdi_leaves_alone_is_told_of_after_a_while() -> None:
+    def waiting(seconds: float, **fields: Any) -> VolumePlan:
+        made = datavolume(creationTimestamp=NOW - timedelta(seconds=seconds), **fields)
+        begun = row(SEEN, backing_uid="", backing_size=0)
+        return decide(claim=bound_claim(), intent=begun, datavolume=made, volume=volume(PV))
+
+    assert waiting(3) == VolumePlan(requeue_after=7.0)
+    (note,) = waiting(10).notes
+    assert (note.reason, note.message) == (
+        "DataVolumeTrouble", "DataVolume data-1a2b3c4d not taken up by CDI yet: is its controller running?"
+    )  # fmt: skip
+    assert waiting(99, phase="Pending") == VolumePlan()
+    refused = {"type": "Bound", "status": "Unknown", "reason": "ErrClaimNotValid", "message": "no accessMode"}
+    (note,) = waiting(1, conditions=[refused]).notes
+    assert note.message == "DataVolume data-1a2b3c4d: no accessMode"
+
+
+def test_a_claim_behind_that_was_made_anew_is_no_disk_to_who_has_lost_the_database_either() -> None:
+    known = decide(**settled(volume=volume(PV), intent=row(FULL, backing_size=0)))
+    assert recorded(known).backing_size == 20 << 30
+    lost = recorded(decide(**settled(intent=row(FULL, backing_size=0), backing=backing("real-2"))))
+    assert lost.status is VolumeStatus.LOST
+
+
+def test_which_claim_is_behind_the_disk_is_noted_on_its_volume() -> None:
+    made = persistentvolume.build(row(SEEN, backing_uid=""), NODE)
+    step = decide(**settled(volume=volume(made))).step
+    assert step == MarkVolume("pv-1", {"annotations": {"kubelet-bridge.io/backing-uid": "real-1"}})

@@ -31,6 +31,7 @@ HEAD = "DataVolume data-1a2b3c4d"
         ("CloneScheduled", {"conditions": [UNBOUND]}, f"{HEAD} CloneScheduled"),
         ("CloneInProgress", {"conditions": [IN_USE]}, f"{HEAD} CloneInProgress: {IN_USE['message']}"),
         ("Succeeded", {"progress": "100.0%", "conditions": [FAILED]}, f"{HEAD} Succeeded"),
+        ("", {"progress": "N/A", "conditions": [QUOTA]}, f"{HEAD}: exceeded quota: small"),
         ("", {}, f"{HEAD} not taken up by CDI yet: is its controller running?"),
         ("Failed", {}, f"{HEAD} Failed: failed"),
     ],
