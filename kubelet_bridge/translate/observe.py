@@ -99,9 +99,12 @@ def _follow(intent: Intent, snapshot: Snapshot, vmi: VirtualMachineInstance, now
 
 
 def _withdrawn(intent: Intent, snapshot: Snapshot, vmi: VirtualMachineInstance) -> bool:
-    """Taken back before it ran, and another comes: a container that was never started has not ended."""
+    """Taken back before it ran, or given up for a disk, and another comes: what was never started has not ended.
+
+    virt-controller fails an instance at once when CDI has given up one of its disks, and makes the next one.
+    """
     another_comes = _policy(snapshot.pod) is not RestartPolicy.NEVER and vmi.phase is VmiPhase.FAILED
-    return another_comes and intent.vmi_stopping and not intent.vmi_started
+    return another_comes and (intent.vmi_stopping or bool(snapshot.disks)) and not intent.vmi_started
 
 
 def _is_former(intent: Intent, vmi: VirtualMachineInstance) -> bool:

@@ -62,9 +62,15 @@ def why_waiting(intent: Intent, snapshot: Snapshot) -> ContainerStateWaiting:
     if trouble is not None:
         return trouble
     said = _by_printable_status(intent, snapshot, vm) or _by_conditions(snapshot)
-    if snapshot.disks and (said is None or said.reason in _OF_DISKS):
+    if snapshot.disks and (said is None or said.reason in _OF_DISKS or _fails_before_it_runs(intent, said)):
         return ContainerStateWaiting(said.reason if said else Reason.PROVISIONING, "; ".join(snapshot.disks))
     return said or _creating(snapshot.pod)
+
+
+def _fails_before_it_runs(intent: Intent, said: ContainerStateWaiting) -> bool:
+    """Whether KubeVirt backs off from a VM no instance of which came so far: one whose disk CDI has given up."""
+    ran = intent.vmi_started or intent.termination is not None or intent.last_termination is not None
+    return said.reason == Reason.CRASH_LOOP_BACK_OFF and not ran
 
 
 def _by_printable_status(intent: Intent, snapshot: Snapshot, vm: VirtualMachine | None) -> ContainerStateWaiting | None:

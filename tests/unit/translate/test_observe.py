@@ -46,6 +46,16 @@ def test_an_instance_replaced_before_it_ran_is_no_restart() -> None:
     assert (seen.vmi_uid, seen.restart_count) == ("b", 1)
 
 
+def test_an_instance_that_failed_for_its_disk_before_it_ran_is_no_restart() -> None:
+    def failed(intent: Intent, policy: str = "Always") -> Intent:
+        return observe(intent, world(vmi("a", "Failed"), policy=policy, disks=["DataVolume data Failed"]), NOW)
+
+    seen = after(vmi("b", "Running"), intent=failed(after(vmi("a", "Pending"))))
+    assert (seen.vmi_uid, seen.restart_count, seen.last_termination) == ("b", 0, None)
+    assert failed(after(vmi("a", "Running"))).termination is not None
+    assert failed(after(vmi("a", "Pending"), policy="Never"), "Never").outcome == "Failed"
+
+
 def test_another_instance_is_a_restart_and_the_end_of_the_former_is_kept() -> None:
     seen = after(vmi("a", "Running"), vmi("a", "Failed"), vmi("b", "Pending"))
     assert (seen.vmi_uid, seen.vmi_started, seen.restart_count) == ("b", False, 1)
