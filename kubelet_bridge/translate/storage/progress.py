@@ -11,6 +11,7 @@ from kubelet_bridge.model.storagenames import ANNOTATION_PVC_NAME
 
 _RUNNING = "Running"
 _ON_ITS_WAY = frozenset({"", "Completed", "ContainerCreating", "PodInitializing", "Pending", "NotFound"})
+_UNSCHEDULABLE = "Unschedulable"
 _CLAIM_LOST = "ClaimLost"
 _CAUSE = " and "
 _QUARTER = 25
@@ -66,9 +67,12 @@ def _trouble(datavolume: DataVolume) -> str:
         return ""
     found = {one.type: one for one in datavolume.status.conditions}
     running, bound = found.get(_RUNNING), found.get("Bound")
+    stuck = bound is not None and bound.status != "True" and _is_stuck(bound)
+    if stuck and running is not None and running.reason == _UNSCHEDULABLE:
+        return _message(bound)  # what keeps the claim unbound is also why CDI's Pod finds no node
     if datavolume.phase is DataVolumePhase.FAILED or _complains(running):
         return _message(running) or "failed"
-    return _message(bound) if bound is not None and bound.status != "True" and _is_stuck(bound) else ""
+    return _message(bound) if stuck else ""
 
 
 def _is_stuck(bound: Condition) -> bool:

@@ -18,6 +18,7 @@ IN_USE = {
     "reason": "Pending",
     "message": "target PVC copy Pending and pod default/virt-launcher-web using PersistentVolumeClaim data",
 }
+UNSCHEDULABLE = {"type": "Running", "status": "False", "reason": "Unschedulable", "message": "cannot be scheduled"}
 HEAD = "DataVolume data-1a2b3c4d"
 
 
@@ -30,6 +31,8 @@ HEAD = "DataVolume data-1a2b3c4d"
         ("Pending", {"conditions": [QUOTA]}, f"{HEAD} Pending: exceeded quota: small"),
         ("CloneScheduled", {"conditions": [UNBOUND]}, f"{HEAD} CloneScheduled"),
         ("CloneInProgress", {"conditions": [IN_USE]}, f"{HEAD} CloneInProgress: {IN_USE['message']}"),
+        ("Pending", {"conditions": [UNSCHEDULABLE, UNBOUND]}, f"{HEAD} Pending: cannot be scheduled"),
+        ("Pending", {"conditions": [UNSCHEDULABLE, IN_USE]}, f"{HEAD} Pending: {IN_USE['message']}"),
         ("Succeeded", {"progress": "100.0%", "conditions": [FAILED]}, f"{HEAD} Succeeded"),
         ("", {"progress": "N/A", "conditions": [QUOTA]}, f"{HEAD}: exceeded quota: small"),
         ("", {}, f"{HEAD} not taken up by CDI yet: is its controller running?"),
