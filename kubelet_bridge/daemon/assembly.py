@@ -113,6 +113,7 @@ class Assembly:
         )  # fmt: skip
         self.view.imported = lambda result: metrics.image_imports.labels(result).inc()
         self.view.unfilled, self.view.lost = self.disks.view.unfilled, self.disks.lost
+        self.view.disks_known = lambda: self.disks.store is not None
         self.own_node = Informer(self.client, NODES, field_selector=f"metadata.name={settings.node_name}")
         self.meter = NodeMeter(
             settings.node_name, Path(settings.state_dir), pods=self.view.pods.all, alive=self._alive,

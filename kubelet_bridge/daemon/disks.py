@@ -74,7 +74,8 @@ class Disks:
         if self.store is None:
             return []
         rows = (self.store.get(uid) for uid in self.view.disks_of(pod))
-        return [f"disk of claim {row.name} is lost: {row.lost}" for row in rows if row is not None and row.lost]
+        found = ((row.name, row.lost or self.view.replaced(row)) for row in rows if row is not None)
+        return [f"disk of claim {name} is lost: {what}" for name, what in found if what]
 
     def _tell_pods(self, key: VolumeKey) -> None:
         for pod in self._claimants.of(key.namespace, key.name):

@@ -42,6 +42,7 @@ from kubelet_bridge.reconcile.volumes.ports import NO_CDI
 from kubelet_bridge.translate.claims import claim_names
 from kubelet_bridge.translate.ownership import belongs
 from kubelet_bridge.translate.storage import progress
+from kubelet_bridge.translate.storage.loss import replaced
 from kubelet_bridge.translate.storage.trigger import clone_source
 
 Json = dict[str, Any]
@@ -161,6 +162,16 @@ class StorageView:
         claims = (self._claim(pod.metadata.namespace, name) for name in claim_names(pod).values())
         volumes = (self.volumes.get(None, claim.spec.volume_name) for claim in claims if claim is not None)
         return [one.head.labels.get(LABEL_PVC_UID, "") for one in volumes if one is not None]
+
+    def replaced(self, intent: VolumeIntent) -> str:
+        """In words, that there is another claim behind a disk than the one that was filled; empty: there is not.
+
+        The disks' loop writes that down in its own time; until then no Pod may begin on the other one.
+        """
+        behind = self.claims.get(intent.namespace, intent.datavolume)
+        if behind is None or behind.head.uid == (intent.backing_uid or behind.head.uid):
+            return ""
+        return replaced(intent)
 
     def _disk(self, namespace: str, name: str) -> DataVolume | None:
         """The DataVolume behind a claim of ours, by the cache."""

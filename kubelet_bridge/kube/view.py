@@ -7,7 +7,7 @@ from typing import Any
 
 import msgspec
 
-from kubelet_bridge.errors import AlreadyExists, Conflict, Invalid, NotFound
+from kubelet_bridge.errors import AlreadyExists, Conflict, Invalid, NotFound, Transient
 from kubelet_bridge.kube.claimusers import CLAIM_INDEX, ClaimUsers, by_claim
 from kubelet_bridge.kube.client import Client, PatchType
 from kubelet_bridge.kube.disks import DiskReader
@@ -70,6 +70,7 @@ class NodeView:
         claim_users: the VMs that have a claim.
         unfilled: in words, how far those of a Pod's disks are that are not filled yet.
         lost: in words, what became of those that are lost.
+        disks_known: whether that can be told yet.
         imported: told how each request for the import of an image ended: ``begun``, ``exists`` or ``error``.
     """
 
@@ -86,6 +87,7 @@ class NodeView:
         )  # fmt: skip
         self.unfilled: Callable[[Pod, PodKey], list[str]] = lambda *_: []
         self.lost: Callable[[Pod], list[str]] = lambda _: []
+        self.disks_known: Callable[[], bool] = lambda: True
         self.imported: Callable[[str], None] = lambda _: None
         self._inputs = InputReader(client)
         self._tokens = TokenRequester(client)
@@ -248,6 +250,8 @@ class NodeView:
 
     async def take_disks(self, key: PodKey, wanted: Mapping[str, bool]) -> list[str]:
         """See ``ClusterPort.take_disks``."""
+        if wanted and not self.disks_known():  # one that is lost would be taken for a new one
+            raise Transient("it is not known yet what became of the disks", reason="DisksUnknown")
         return await self._turns.take(key, wanted)
 
     async def apply_secret(self, namespace: str, manifest: dict[str, Any]) -> None:

@@ -5,7 +5,13 @@ from datetime import datetime
 import msgspec
 
 from kubelet_bridge.model.snapshot import EventType, PodEvent
-from kubelet_bridge.model.storage import DataVolume, DataVolumePhase, PersistentVolume, PersistentVolumeClaim
+from kubelet_bridge.model.storage import (
+    ClaimPhase,
+    DataVolume,
+    DataVolumePhase,
+    PersistentVolume,
+    PersistentVolumeClaim,
+)
 from kubelet_bridge.model.volumeintent import VolumeIntent, VolumeStatus
 from kubelet_bridge.model.volumesnapshot import Part, VolumeSnapshot
 from kubelet_bridge.reconcile.volumes.actions import (
@@ -18,6 +24,7 @@ from kubelet_bridge.reconcile.volumes.actions import (
 )
 from kubelet_bridge.translate.storage import expansion, progress
 from kubelet_bridge.translate.storage.expansion import Move
+from kubelet_bridge.translate.storage.loss import replaced
 
 _GROWTH_WAIT = 10.0
 _PATIENCE_WITH_CDI = 10.0
@@ -37,13 +44,16 @@ def look_after(
     if backing is None:
         return _without_backing(snapshot, intent, datavolume, now)
     if intent.backing_uid not in ("", backing.metadata.uid):
-        return lose(intent, f"claim {intent.datavolume} behind it was deleted by somebody else, and made anew empty")
+        return lose(intent, replaced(intent))
     if not (intent.backing_uid and intent.backing_size):
         return _meet(intent, backing, datavolume)
     if datavolume.populated and not intent.populated:
         return VolumePlan(step=Record(msgspec.structs.replace(intent, populated=True), "Populated"))
     if backing.metadata.deletion_timestamp is not None:
         message = f"claim {intent.datavolume} behind this one is being deleted by somebody else"
+        return VolumePlan(notes=[PodEvent(EventType.WARNING, "VolumeEndangered", message)])
+    if backing.phase is ClaimPhase.LOST:  # an administrator may bring its volume back
+        message = f"claim {intent.datavolume} behind this one has lost its volume, which was deleted by somebody else"
         return VolumePlan(notes=[PodEvent(EventType.WARNING, "VolumeEndangered", message)])
     if not intent.populated:
         return VolumePlan(notes=progress.notes(datavolume))

@@ -6,7 +6,7 @@ from typing import Any, cast
 import msgspec
 import pytest
 
-from kubelet_bridge.errors import ApiUnavailable
+from kubelet_bridge.errors import ApiUnavailable, Transient
 from kubelet_bridge.kube.client import Client
 from kubelet_bridge.kube.view import NodeView
 from kubelet_bridge.model.meta import PodKey
@@ -155,3 +155,10 @@ async def test_what_is_given_back_is_anybodys_unless_the_machine_has_it() -> Non
         found = await world.view.take_disks(TWO, {"data": False})
         assert found == ([] if refused else [f"{CONTENDED}virtual machine one"])
         world.view.give_back_disks(TWO, ["data"])
+
+
+async def test_no_disk_is_given_before_it_is_known_which_are_lost(world: World) -> None:
+    world.view.disks_known = lambda: False
+    with pytest.raises(Transient, match="not known yet"):
+        await world.view.take_disks(ONE, {"data": False})
+    assert await world.view.take_disks(ONE, {}) == []

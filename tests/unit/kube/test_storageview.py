@@ -120,6 +120,19 @@ async def test_a_successor_of_the_same_name_is_not_the_claim(view: StorageView) 
     assert (snapshot.claim, snapshot.users) == (None, ["web"])
 
 
+async def test_a_claim_behind_that_was_made_anew_is_known_before_the_loop_has_written_it_down(
+    view: StorageView,
+) -> None:
+    filled = msgspec.structs.replace(ROW, backing_uid="real-1")
+    assert (view.replaced(filled), view.replaced(ROW)) == ("", "")
+    put(view.claims, "data-u1", "real-1")
+    assert (view.replaced(filled), view.replaced(ROW)) == ("", "")
+    view.claims.unlearn("shop", "data-u1", uid="real-1")
+    put(view.claims, "data-u1", "real-2")
+    assert "made anew empty" in view.replaced(filled)
+    assert view.replaced(ROW) == ""
+
+
 async def test_a_volume_says_which_claim_it_serves_now(view: StorageView) -> None:
     put(view.claims, "later", "u2")
     put_volume(view, {"namespace": "shop", "name": "later", "uid": "u2"})
