@@ -62,7 +62,8 @@ class Download(msgspec.Struct, frozen=True, tag=True):
     authorities: str = ""
 
     def __str__(self) -> str:
-        return self.url
+        """Without its query: that of a signed URL is as good as a password, and this is for events."""
+        return urlsplit(self.url)._replace(query="", fragment="").geturl()
 
 
 class Clone(msgspec.Struct, frozen=True, tag=True):

@@ -115,3 +115,10 @@ def test_what_cannot_be_promised_is_said(of: object, inputs: VolumeInputs, word:
     with pytest.raises(CannotProvision) as raised:
         promise(of, inputs)  # type: ignore[arg-type]
     assert word in raised.value.message
+
+
+def test_a_signed_urls_signature_is_in_no_event() -> None:
+    signed = parse("https://images.test/a.qcow2?X-Signature=secret#part")
+    assert isinstance(signed, Download)
+    assert signed.url.endswith("?X-Signature=secret#part")
+    assert str(signed) == "https://images.test/a.qcow2"
