@@ -90,7 +90,10 @@ def _unbound(name: str, found: PodClaim) -> Obstacle:
 
 def _datavolume(name: str, found: PodClaim, handle: str, attributes: dict[str, str]) -> str | Obstacle:
     """The claim behind the DataVolume. Another one of its name holds something else, or nothing."""
-    datavolume = datavolume_of(handle)
+    datavolume, own = datavolume_of(handle), handle.partition("/")[0]
+    if own != found.claim.metadata.namespace:
+        text = f'the disk of persistentvolumeclaim "{name}", DataVolume {datavolume}, is in namespace {own}'
+        return _unusable("FailedMount", f"{text}: only virtual machines there can have it")
     promised = attributes.get(ATTRIBUTE_DATAVOLUME_UID, "")
     if found.datavolume is None or (promised and found.datavolume.metadata.uid != promised):
         text = f'the disk of persistentvolumeclaim "{name}", DataVolume {datavolume}, was deleted by somebody else'

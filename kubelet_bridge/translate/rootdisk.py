@@ -13,6 +13,7 @@ from kubelet_bridge.model.core import Pod
 from kubelet_bridge.model.goldenimage import Origin
 from kubelet_bridge.model.meta import PodKey, short_hash
 from kubelet_bridge.model.quantity import InvalidQuantity, Quantity
+from kubelet_bridge.model.storagenames import ANNOTATION_KEEP_WHEN_DONE
 from kubelet_bridge.translate import annotations
 from kubelet_bridge.translate.catalogue import golden
 from kubelet_bridge.translate.config import ImageDisks
@@ -118,6 +119,6 @@ def _datavolume(
     return {
         "apiVersion": "cdi.kubevirt.io/v1beta1",
         "kind": "DataVolume",
-        "metadata": metadata(name(key, boot), key, node),
+        "metadata": {**metadata(name(key, boot), key, node), "annotations": {ANNOTATION_KEEP_WHEN_DONE: "false"}},
         "spec": {**population, "storage": golden.storage(bytes_, disks)},
     }

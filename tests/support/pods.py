@@ -77,7 +77,8 @@ def bound_claims(of: Pod) -> dict[str, PodClaim | None]:
 
 def bound_claim(name: str, *, volume: dict[str, Any] | None = None, **spec: Any) -> PodClaim:
     """A claim bound to a volume of another provisioner; ``volume`` is over that one's spec."""
-    given = {"metadata": {"name": name}, "spec": {"volumeName": "pv", **spec}, "status": {"phase": "Bound"}}
+    head = {"name": name, "namespace": "shop"}
+    given = {"metadata": head, "spec": {"volumeName": "pv", **spec}, "status": {"phase": "Bound"}}
     bound = {"metadata": {"name": "pv"}, "spec": {"csi": {"driver": "csi.example.com"}, **(volume or {})}}
     return PodClaim(msgspec.convert(given, PersistentVolumeClaim), msgspec.convert(bound, PersistentVolume))
 

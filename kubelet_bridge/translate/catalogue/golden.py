@@ -14,6 +14,7 @@ from kubelet_bridge.model.catalogue import HttpSource, Image, RegistrySource
 from kubelet_bridge.model.goldenimage import Disk, Origin, OriginKind
 from kubelet_bridge.model.meta import LABEL_MANAGED_BY, MANAGED_BY, PREFIX, label_value, short_hash
 from kubelet_bridge.model.quantity import Quantity
+from kubelet_bridge.model.storagenames import ANNOTATION_BIND_NOW, ANNOTATION_KEEP_WHEN_DONE
 from kubelet_bridge.translate.config import ImageDisks
 
 LABEL_IMAGE = f"{PREFIX}/image"
@@ -55,8 +56,8 @@ def build(image: Image, source: Importable, disks: ImageDisks) -> Json:
             "labels": {LABEL_MANAGED_BY: MANAGED_BY, LABEL_IMAGE: label_value(image.name)},
             "annotations": {
                 ANNOTATION_SOURCE: identity(source),
-                "cdi.kubevirt.io/storage.bind.immediate.requested": "true",
-                "cdi.kubevirt.io/storage.deleteAfterCompletion": "false",
+                ANNOTATION_BIND_NOW: "true",
+                ANNOTATION_KEEP_WHEN_DONE: "false",
             },
         },
         "spec": {"source": importing(source), "storage": storage(image.minimum_disk, disks)},

@@ -151,3 +151,9 @@ def test_only_raw_blocks_that_many_may_write_to_are_for_several_vms(
     volume = {"name": "disk", "persistentVolumeClaim": {"claimName": "data", "readOnly": read_only}}
     claim = bound_claim("data", accessModes=modes, volumeMode=volume_mode)
     assert alone(pod({"volumes": [volume]}), Inputs(claims={"data": claim}), {"disk": "real"}, root) == wanted
+
+
+def test_a_disk_whose_volume_was_given_to_a_claim_elsewhere_stays_where_it_is() -> None:
+    claim = bound_claim("data", volume={"csi": {**OURS["csi"], "volumeHandle": "office/data-1a2b3c4d"}})
+    with pytest.raises(MissingInputs, match="is in namespace office"):
+        of(claim)
