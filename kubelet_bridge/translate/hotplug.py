@@ -18,6 +18,7 @@ from kubelet_bridge.model.storage import AccessMode, BindingMode, ClaimPhase
 from kubelet_bridge.model.storagenames import ANNOTATION_SELECTED_NODE, PROVISIONER
 from kubelet_bridge.translate.annotations import HOTPLUG
 from kubelet_bridge.translate.claims import Obstacle, behind, claim_names, is_raw
+from kubelet_bridge.translate.vocabulary import Reason
 from kubelet_bridge.translate.volumes import serial
 
 TAG = "kubelet-bridge.io/hotplug"
@@ -144,9 +145,7 @@ def real(wanted: Wanted, found: PodClaim | None, vm: VirtualMachine) -> str | Ne
     claim = behind(wanted.claim, found)
     taken = {} if isinstance(claim, Obstacle) else _claims(vm)
     if isinstance(claim, str) and claim in taken:
-        return Obstacle(
-            "NameTaken", f'persistentvolumeclaim "{wanted.claim}" is disk "{taken[claim]}" of the machine already'
-        )
+        return _taken(f'persistentvolumeclaim "{wanted.claim}" is disk "{taken[claim]}" of the machine already')
     return claim
 
 
@@ -154,11 +153,15 @@ def _clash(wanted: Wanted, vm: VirtualMachine) -> Obstacle | None:
     spec = vm.spec.template.spec
     names = {str(one.get("name")) for one in (*spec.volumes, *spec.domain.devices.disks)}
     if wanted.name in names:
-        return Obstacle("NameTaken", f'the machine has another disk "{wanted.name}"')
+        return _taken(f'the machine has another disk "{wanted.name}"')
     serials = {one.get("serial") for one in spec.domain.devices.disks}
     if serial(wanted.name) in serials:  # guests find disks by it
-        return Obstacle("NameTaken", f'the machine has another disk of the serial number "{serial(wanted.name)}"')
+        return _taken(f'the machine has another disk of the serial number "{serial(wanted.name)}"')
     return None
+
+
+def _taken(text: str) -> Obstacle:
+    return Obstacle("NameTaken", text, Reason.CREATE_CONTAINER_CONFIG_ERROR)
 
 
 def _claims(vm: VirtualMachine) -> dict[str, str]:

@@ -97,12 +97,12 @@ def _awaited(wanted: Wanted, snapshot: Snapshot, vm: VirtualMachine) -> _Disk:
         return _Disk(f'"{wanted.claim}" is to be plugged in')
     if snapshot.inputs.unreadable:
         return _Disk(snapshot.inputs.unreadable, failed=True)
-    found = hotplug.real(wanted, snapshot.inputs.claims.get(wanted.claim), vm)
-    return (
-        _Disk(found.text, failed=True)
-        if isinstance(found, Obstacle)
-        else _Disk(f'"{wanted.claim}" is to be plugged in')
-    )
+    claim = snapshot.inputs.claims.get(wanted.claim)
+    found = hotplug.real(wanted, claim, vm)
+    if not isinstance(found, Obstacle):
+        return _Disk(f'"{wanted.claim}" is to be plugged in')
+    binding = claim is not None and found.waiting is Reason.CONTAINER_CREATING
+    return _Disk(found.text, failed=not binding)
 
 
 def _leaving(name: str, snapshot: Snapshot, status: VolumeStatus | None) -> _Disk:
