@@ -19,7 +19,12 @@ from kubelet_bridge.model.storage import (
     PersistentVolumeClaim,
     StorageClass,
 )
-from kubelet_bridge.model.storagenames import ANNOTATION_SELECTED_NODE, ATTRIBUTE_DATAVOLUME_UID, datavolume_name
+from kubelet_bridge.model.storagenames import (
+    ANNOTATION_BACKING_UID,
+    ANNOTATION_SELECTED_NODE,
+    ATTRIBUTE_DATAVOLUME_UID,
+    datavolume_name,
+)
 from kubelet_bridge.model.volumeintent import VolumeIntent, VolumeStatus
 from kubelet_bridge.model.volumesnapshot import Part, VolumeSnapshot
 from kubelet_bridge.reconcile.volumes.actions import (
@@ -159,8 +164,10 @@ def _handed_out_otherwise(volume: PersistentVolume | None, intent: VolumeIntent)
     """The PersistentVolume says which DataVolume was handed out: by another bridge, or before the row was set back."""
     csi = volume.spec.csi if volume is not None else None
     handed = csi.volume_attributes.get(ATTRIBUTE_DATAVOLUME_UID, "") if csi is not None else ""
+    behind = volume.metadata.annotations.get(ANNOTATION_BACKING_UID, "") if volume is not None else ""
     if handed in ("", intent.datavolume_uid):
-        return None
+        unknown = bool(behind) and not intent.backing_uid
+        return _record(intent, "ClaimKnown", backing_uid=behind) if unknown else None
     if not intent.datavolume_uid:
         return _record(intent, "DataVolumeKnown", datavolume_uid=handed)
     return lose(intent, f"DataVolume {intent.datavolume} was replaced by somebody else")

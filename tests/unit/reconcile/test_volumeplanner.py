@@ -53,6 +53,8 @@ ROW = accepted()
 SEEN = row(ROW, datavolume_uid="dv-1", status=VolumeStatus.BOUND, backing_uid="real-1", backing_size=20 << 30)
 FULL = row(SEEN, populated=True)
 PV = persistentvolume.build(SEEN, NODE)
+EARLY = row(SEEN, backing_uid="", backing_size=0)
+EARLY_PV = persistentvolume.build(EARLY, NODE)
 
 
 def bound_claim(size: str = "20Gi", **status: Any) -> PersistentVolumeClaim:
@@ -159,9 +161,10 @@ def test_a_settled_disk_is_left_alone() -> None:
 
 
 def test_the_claim_behind_is_remembered_when_it_is_seen() -> None:
-    met = recorded(decide(**settled(intent=row(SEEN, backing_uid="", backing_size=0), backing=backing(size="22Gi"))))
+    early = settled(intent=EARLY, volume=volume(EARLY_PV))
+    met = recorded(decide(**early | {"backing": backing(size="22Gi")}))
     assert (met.backing_uid, met.backing_size) == ("real-1", 22 << 30)
-    strange = decide(**settled(intent=row(SEEN, backing_uid=""), backing=backing(owner="somebody")))
+    strange = decide(**early | {"backing": backing(owner="somebody")})
     assert strange.step is None
 
 
@@ -304,6 +307,10 @@ def test_a_datavolume_that_somebody_brought_back_is_not_deleted_with_the_claim()
 def test_a_row_that_was_set_back_makes_no_second_datavolume() -> None:
     early = settled(intent=ROW, datavolume=None)
     assert recorded(decide(**early, absent={Part.DATAVOLUME})).datavolume_uid == "dv-1"
+    forgetful = settled(intent=SEEN, volume=volume(persistentvolume.build(SEEN, NODE)), backing=backing("real-2"))
+    known = recorded(decide(**forgetful | {"intent": EARLY}))
+    assert known.backing_uid == SEEN.backing_uid
+    assert recorded(decide(**forgetful | {"intent": known})).status is VolumeStatus.LOST
     early |= {"volume": None}
     assert decide(**early, absent={Part.DATAVOLUME}).step == Confirm(Part.VOLUME)
     decided = decide(**early, absent={Part.DATAVOLUME, Part.VOLUME})
@@ -366,8 +373,7 @@ def test_a_claim_that_waits_for_our_node_in_vain_is_shown_the_way_out() -> None:
 def test_a_datavolume_that_cdi_leaves_alone_is_told_of_after_a_while() -> None:
     def waiting(seconds: float, **fields: Any) -> VolumePlan:
         made = datavolume(creationTimestamp=NOW - timedelta(seconds=seconds), **fields)
-        begun = row(SEEN, backing_uid="", backing_size=0)
-        return decide(claim=bound_claim(), intent=begun, datavolume=made, volume=volume(PV))
+        return decide(claim=bound_claim(), intent=EARLY, datavolume=made, volume=volume(EARLY_PV))
 
     assert waiting(3) == VolumePlan(requeue_after=7.0)
     (note,) = waiting(10).notes
