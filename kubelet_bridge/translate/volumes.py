@@ -50,7 +50,7 @@ def is_token_volume(volume: dict[str, Any]) -> bool:
 
 def serial(volume_name: str) -> str:
     """The serial number and label of a volume's disk: its name, or one that fits and still tells two apart."""
-    if len(volume_name) <= _SERIAL_LENGTH:
+    if len(volume_name) <= _SERIAL_LENGTH and volume_name != SCRATCH_SERIAL:
         return volume_name
     return f"{volume_name[: _SERIAL_LENGTH - 9]}-{short_hash(volume_name)}"
 

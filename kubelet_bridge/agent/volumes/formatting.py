@@ -18,6 +18,7 @@ FORMAT_SECONDS = 900
 MARK = b"kubelet-bridge: this disk was empty and is being formatted\n".ljust(4096, b"\0")
 # So much at the end is not the file system's at first; it grows into that when it is mounted.
 FREE = 1024 * 1024
+_LEAST = 4 * FREE
 
 
 def ensure(device: str) -> None:
@@ -32,16 +33,18 @@ def ensure(device: str) -> None:
         marked = os.pread(file, len(MARK), place) == MARK
         if not marked and not is_blank(device):
             return
+        if not place:
+            raise DiskError(f"{device} is too small for a file system")
         if not marked:
-            _write(file, MARK, place)
+            _write(device, MARK, place)
         _make_file_system(device, place)
-        _write(file, bytes(len(MARK)), place)
+        _write(device, bytes(len(MARK)), place)
 
 
 @contextlib.contextmanager
 def _alone(device: str) -> Iterator[int]:
     """One agent at a time; udev, too, leaves a locked disk alone (systemd.io/BLOCK_DEVICE_LOCKING)."""
-    file = os.open(device, os.O_RDWR | os.O_CLOEXEC)
+    file = os.open(device, os.O_RDONLY | os.O_CLOEXEC)
     try:
         fcntl.flock(file, fcntl.LOCK_EX)
         yield file
@@ -50,16 +53,16 @@ def _alone(device: str) -> Iterator[int]:
 
 
 def _marks_place(device: str) -> int:
-    """Where the mark is, which is also where the file system ends at first; a disk too small for both is too small."""
+    """Where the mark is, which is also where the file system ends at first; 0 on a disk too small for both."""
     end = size(device)
-    if end < 4 * FREE:
-        raise DiskError(f"{device} has {end} bytes, which is too few for a file system")
-    return (end - FREE) // FREE * FREE
+    return (end - FREE) // FREE * FREE if end >= _LEAST else 0
 
 
-def _write(file: int, data: bytes, place: int) -> None:
-    os.pwrite(file, data, place)
-    os.fsync(file)
+def _write(device: str, data: bytes, place: int) -> None:
+    with open(device, "r+b", buffering=0) as file:  # noqa: PTH123 - a device
+        file.seek(place)
+        file.write(data)
+        os.fsync(file.fileno())
 
 
 def _make_file_system(device: str, end: int) -> None:

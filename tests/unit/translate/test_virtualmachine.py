@@ -13,6 +13,7 @@ from kubelet_bridge.translate.support import RULES, refusals
 from kubelet_bridge.translate.supportpage import document
 from kubelet_bridge.translate.table import WHERE
 from kubelet_bridge.translate.virtualmachine import build
+from kubelet_bridge.translate.volumes import SCRATCH_SERIAL, serial
 from tests.support.pods import CONFIG, built, config_map, container, instance, pod, snapshot
 
 
@@ -129,3 +130,9 @@ def test_sizes_beyond_any_machine_are_refused() -> None:
 def test_every_rule_stands_in_the_document() -> None:
     page = document()
     assert all(f"| `{rule.field}` | {WHERE[rule.of]} | {rule.text} |" in page for rule in RULES)
+
+
+def test_no_volume_is_taken_for_the_scratch_disk() -> None:
+    made = serial(SCRATCH_SERIAL)
+    assert (made != SCRATCH_SERIAL, len(made)) == (True, 20)
+    assert serial("data") == "data"

@@ -92,6 +92,23 @@ def test_an_interrupted_formatting_begins_anew(tmp_path: Path, device: Path, mon
     assert subprocess.run(["e2fsck", "-fn", str(device)], capture_output=True, check=False).returncode == 0
 
 
+@pytest.mark.parametrize("size", [64 * 1024, SIZE])
+def test_what_cannot_be_written_to_is_only_looked_at(
+    tmp_path: Path, size: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    image = tmp_path / "cdrom.iso"
+    image.write_bytes(bytes(0x8000) + b"\x01CD001\x01" + bytes(size - 0x8007))
+    monkeypatch.setattr(formatting, "_write", None)
+    formatting.ensure(str(image))
+
+
+def test_a_disk_too_small_for_a_file_system_says_so(tmp_path: Path) -> None:
+    small = tmp_path / "small"
+    small.write_bytes(bytes(MIB))
+    with pytest.raises(DiskError, match="too small"):
+        formatting.ensure(str(small))
+
+
 def test_a_disk_of_no_size_is_an_error(tmp_path: Path) -> None:
     empty = tmp_path / "empty"
     empty.touch()
