@@ -92,8 +92,10 @@ class InputReader:
         csi = volume.spec.csi if volume is not None else None
         if csi is None or csi.driver != PROVISIONER:
             return PodClaim(claim, volume)
-        behind = await self._get(DATAVOLUMES, namespace, datavolume_of(csi.volume_handle), DataVolume)
-        return PodClaim(claim, volume, datavolume=behind)
+        behind = datavolume_of(csi.volume_handle)
+        datavolume = await self._get(DATAVOLUMES, namespace, behind, DataVolume)
+        real = await self._get(PERSISTENTVOLUMECLAIMS, namespace, behind, PersistentVolumeClaim)
+        return PodClaim(claim, volume, datavolume=datavolume, real=real)
 
     async def _get(self, resource: Resource, namespace: str | None, name: str, kind: type[Kind]) -> Kind | None:
         try:

@@ -40,13 +40,15 @@ class TokenWanted(msgspec.Struct, frozen=True):
 class PodClaim(msgspec.Struct, frozen=True):
     """A claim that a Pod names, and what stands behind it, as far as it is there.
 
-    ``storage_class`` is that of a claim which is not bound; ``datavolume`` the one behind a disk of ours.
+    ``storage_class`` is that of a claim which is not bound; ``datavolume`` and ``real`` are the
+    DataVolume behind a disk of ours, and the claim that CDI made for that.
     """
 
     claim: PersistentVolumeClaim
     volume: PersistentVolume | None = None
     storage_class: StorageClass | None = None
     datavolume: DataVolume | None = None
+    real: PersistentVolumeClaim | None = None
 
 
 class Inputs(msgspec.Struct, frozen=True):

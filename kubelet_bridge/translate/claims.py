@@ -10,9 +10,15 @@ from typing import Any
 import msgspec
 
 from kubelet_bridge.model.core import Pod
+from kubelet_bridge.model.meta import ObjectMeta
 from kubelet_bridge.model.snapshot import EventType, Inputs, PodClaim, PodEvent
 from kubelet_bridge.model.storage import AccessMode, BindingMode, ClaimPhase, VolumeMode
-from kubelet_bridge.model.storagenames import ATTRIBUTE_DATAVOLUME_UID, PROVISIONER, datavolume_of
+from kubelet_bridge.model.storagenames import (
+    ANNOTATION_BACKING_UID,
+    ATTRIBUTE_DATAVOLUME_UID,
+    PROVISIONER,
+    datavolume_of,
+)
 from kubelet_bridge.translate.missing import MissingInputs
 from kubelet_bridge.translate.vocabulary import Reason
 
@@ -94,11 +100,20 @@ def _datavolume(name: str, found: PodClaim, handle: str, attributes: dict[str, s
     if own != found.claim.metadata.namespace:
         text = f'the disk of persistentvolumeclaim "{name}", DataVolume {datavolume}, is in namespace {own}'
         return _unusable("FailedMount", f"{text}: only virtual machines there can have it")
-    promised = attributes.get(ATTRIBUTE_DATAVOLUME_UID, "")
-    if found.datavolume is None or (promised and found.datavolume.metadata.uid != promised):
-        text = f'the disk of persistentvolumeclaim "{name}", DataVolume {datavolume}, was deleted by somebody else'
-        return _unusable("VolumeLost", text)
+    text = f'the disk of persistentvolumeclaim "{name}", DataVolume {datavolume}'
+    if found.datavolume is None or _is_another(found.datavolume.metadata, attributes.get(ATTRIBUTE_DATAVOLUME_UID)):
+        return _unusable("VolumeLost", f"{text}, was deleted by somebody else")
+    filled = found.volume.metadata.annotations.get(ANNOTATION_BACKING_UID) if found.volume is not None else None
+    if found.real is not None and _is_another(found.real.metadata, filled):
+        return _unusable("VolumeLost", f"{text}, has a claim that was deleted by somebody else, and made anew empty")
+    parts = (found.datavolume.metadata, found.real.metadata if found.real is not None else ObjectMeta())
+    if any(one.deletion_timestamp is not None for one in parts):
+        return _unusable("VolumeEndangered", f"{text}, is being deleted by somebody else")
     return datavolume
+
+
+def _is_another(metadata: ObjectMeta, uid: str | None) -> bool:
+    return bool(uid) and metadata.uid != uid
 
 
 def _unusable(reason: str, text: str) -> Obstacle:

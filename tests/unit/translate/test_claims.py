@@ -6,6 +6,7 @@ import msgspec
 import pytest
 
 from kubelet_bridge.model.core import Pod
+from kubelet_bridge.model.meta import ObjectMeta
 from kubelet_bridge.model.snapshot import Inputs, PodClaim
 from kubelet_bridge.model.storage import DataVolume, PersistentVolumeClaim, StorageClass
 from kubelet_bridge.model.storagenames import PROVISIONER
@@ -157,3 +158,30 @@ def test_a_disk_whose_volume_was_given_to_a_claim_elsewhere_stays_where_it_is() 
     claim = bound_claim("data", volume={"csi": {**OURS["csi"], "volumeHandle": "office/data-1a2b3c4d"}})
     with pytest.raises(MissingInputs, match="is in namespace office"):
         of(claim)
+
+
+@pytest.mark.parametrize(
+    ("real", "datavolume", "reason"),
+    [
+        ({"uid": "real-1"}, {}, None),
+        ({"uid": "real-2"}, {}, "VolumeLost"),
+        ({"uid": "real-1", "deletionTimestamp": "2026-01-01T00:00:00Z"}, {}, "VolumeEndangered"),
+        ({"uid": "real-1"}, {"deletionTimestamp": "2026-01-01T00:00:00Z"}, "VolumeEndangered"),
+    ],
+)
+def test_no_vm_begins_on_a_claim_that_cdi_made_anew_or_that_is_going(
+    real: dict[str, Any], datavolume: dict[str, Any], reason: str | None
+) -> None:
+    claim, head = ours(), {"annotations": {"kubelet-bridge.io/backing-uid": "real-1"}}
+    assert claim.volume is not None
+    found = msgspec.structs.replace(
+        claim, volume=msgspec.structs.replace(claim.volume, metadata=msgspec.convert(head, ObjectMeta)),
+        real=msgspec.convert({"metadata": real}, PersistentVolumeClaim),
+        datavolume=msgspec.convert({"metadata": {"uid": "dv-1", **datavolume}}, DataVolume),
+    )  # fmt: skip
+    if reason is None:
+        assert of(found) == {"disk": "data-1a2b3c4d"}
+        return
+    with pytest.raises(MissingInputs) as raised:
+        of(found)
+    assert [one.reason for one in raised.value.notes] == [reason]
