@@ -8,7 +8,7 @@ from pathlib import Path
 from kubelet_bridge.agent import mounting
 from kubelet_bridge.agent.files import make_directories
 from kubelet_bridge.agent.v1 import agent_pb2 as pb
-from kubelet_bridge.agent.volumes import formatting
+from kubelet_bridge.agent.volumes import checking, formatting
 from kubelet_bridge.agent.volumes.blank import DiskError
 from kubelet_bridge.agent.volumes.ownership import give_to_group
 
@@ -42,6 +42,7 @@ def prepare(source: pb.Disk, place: Path, group: int | None) -> str:
     if not mounting.is_mounted(str(place)):
         if source.format_if_empty and not source.read_only:
             formatting.ensure(device)
+            checking.check(device)
         mounting.mount([*(["-o", "ro"] if source.read_only else []), device, str(place)])
     if not source.read_only:
         give_to_group(str(place), group)
