@@ -15,7 +15,7 @@ from kubelet_bridge.model.goldenimage import DataSource, Disk, Shelf
 from kubelet_bridge.model.meta import FIELD_MANAGER, Condition, ObjectMeta
 from kubelet_bridge.model.quantity import InvalidQuantity, Quantity
 from kubelet_bridge.model.resources import DATASOURCES, DATAVOLUMES, Resource
-from kubelet_bridge.model.storage import DataVolume, VolumeMode
+from kubelet_bridge.model.storage import DataVolume, DataVolumeSpec, VolumeMode
 from kubelet_bridge.translate.storage import progress
 
 SHELF_FRESH = 10.0
@@ -38,16 +38,7 @@ class _Claim(_Storage, frozen=True):
     volume_mode: str = VolumeMode.FILESYSTEM.value
 
 
-class _Http(_Read, frozen=True):
-    checksum: str = ""
-
-
-class _From(_Read, frozen=True):
-    http: _Http = _Http()
-
-
-class _Spec(_Read, frozen=True):
-    source: _From = _From()
+class _Spec(DataVolumeSpec, frozen=True):
     storage: _Storage | None = None
     pvc: _Claim | None = None
 
@@ -121,7 +112,7 @@ def _disk(volume: _DataVolume) -> Disk:
         namespace=head.namespace, name=head.name, labels=head.labels, annotations=head.annotations,
         ready=volume.populated, deleting=head.deletion_timestamp is not None,
         size=_image_size(volume.spec),
-        checksum=volume.spec.source.http.checksum, words=progress.words(volume),
+        checksum=volume.checksum, words=progress.words(volume),
     )  # fmt: skip
 
 

@@ -43,6 +43,7 @@ from kubelet_bridge.translate.claims import claim_names
 from kubelet_bridge.translate.ownership import belongs
 from kubelet_bridge.translate.storage import progress
 from kubelet_bridge.translate.storage.loss import replaced
+from kubelet_bridge.translate.storage.promise import behind
 from kubelet_bridge.translate.storage.trigger import clone_source
 
 Json = dict[str, Any]
@@ -200,7 +201,10 @@ class StorageView:
     async def _origin(self, namespace: str, name: str) -> Origin:
         claim = await self._get(PersistentVolumeClaim, PERSISTENTVOLUMECLAIMS, namespace, name)
         bound = claim.spec.volume_name if claim is not None else ""
-        return Origin(claim, await self._get(PersistentVolume, PERSISTENTVOLUMES, None, bound))
+        volume = await self._get(PersistentVolume, PERSISTENTVOLUMES, None, bound)
+        made = behind(volume) if volume is not None else ""
+        real = await self._get(PersistentVolumeClaim, PERSISTENTVOLUMECLAIMS, namespace, made)
+        return Origin(claim, volume, real)
 
     async def confirm(self, snapshot: VolumeSnapshot, part: Part) -> VolumeSnapshot:
         """See ``StoragePort.confirm``."""

@@ -232,16 +232,41 @@ class DataVolumeStatus(_Read, frozen=True):
     conditions: list[Condition] = []
 
 
+class HttpImport(_Read, frozen=True):
+    """``source.http`` of a DataVolume."""
+
+    checksum: str = ""
+
+
+class DataVolumeSource(_Read, frozen=True):
+    """``spec.source`` of a DataVolume."""
+
+    http: HttpImport | None = None
+
+
+class DataVolumeSpec(_Read, frozen=True):
+    """``DataVolume.spec``: what an API server may have left out of it because its CRD has no such field."""
+
+    source: DataVolumeSource | None = None
+
+
 class DataVolume(_Read, frozen=True):
     """A DataVolume: the claim it makes has its name and namespace."""
 
     metadata: ObjectMeta = ObjectMeta()
+    spec: DataVolumeSpec = DataVolumeSpec()
     status: DataVolumeStatus = DataVolumeStatus()
 
     @property
     def phase(self) -> DataVolumePhase:
         """``status.phase`` as an enum; a word that nothing depends on is ``Other``."""
         return DataVolumePhase(self.status.phase)
+
+    @property
+    def checksum(self) -> str:
+        """Of the download, if CDI is to look at one."""
+        http = self.spec.source.http if self.spec.source is not None else None
+        return http.checksum if http is not None else ""
 
     @property
     def populated(self) -> bool:

@@ -35,10 +35,11 @@ class ImageOffer(msgspec.Struct, frozen=True):
 
 
 class Origin(msgspec.Struct, frozen=True):
-    """The claim that is to be cloned, and the volume it is bound to; None: there is none."""
+    """The claim to be cloned, the volume it is bound to, and the claim behind one of ours; None: there is none."""
 
     claim: PersistentVolumeClaim | None = None
     volume: PersistentVolume | None = None
+    real: PersistentVolumeClaim | None = None
 
 
 class VolumeInputs(msgspec.Struct, frozen=True):

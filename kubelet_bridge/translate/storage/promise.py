@@ -11,7 +11,7 @@ from kubelet_bridge.model.storage import (
     StorageClass,
     VolumeMode,
 )
-from kubelet_bridge.model.storagenames import PROVISIONER, datavolume_of
+from kubelet_bridge.model.storagenames import ANNOTATION_BACKING_UID, PROVISIONER, datavolume_of
 from kubelet_bridge.model.volumeintent import Promise
 from kubelet_bridge.model.volumesnapshot import ImageOffer, Origin, VolumeInputs
 from kubelet_bridge.translate.storage.classparameters import ClassParameters, class_parameters
@@ -137,10 +137,23 @@ def _cloned(name: str, claim: PersistentVolumeClaim, size: Quantity, origin: Ori
         raise failed(f"claim {name}, which is to be cloned, is not bound yet")
     if size < (least := max(origin.claim.capacity, origin.volume.capacity)):
         raise failed(f"a clone is no smaller than its source: claim {name} has {least}, and {size} is asked for")
-    return {"namespace": claim.metadata.namespace, "name": _behind(origin.volume) or name}
+    _check_origin(name, claim, origin.volume, origin.real)
+    return {"namespace": claim.metadata.namespace, "name": behind(origin.volume) or name}
 
 
-def _behind(volume: PersistentVolume) -> str:
+def _check_origin(
+    name: str, claim: PersistentVolumeClaim, volume: PersistentVolume, real: PersistentVolumeClaim | None
+) -> None:
+    """A clone of what somebody made anew would be an empty disk that looks like a full one."""
+    filled = volume.metadata.annotations.get(ANNOTATION_BACKING_UID)
+    if filled and real is not None and real.metadata.uid != filled:
+        raise failed(f"claim {name}, which is to be cloned, has lost its disk: it was deleted by somebody else")
+    own = volume.spec.csi.volume_handle.partition("/")[0] if behind(volume) and volume.spec.csi is not None else ""
+    if own and own != claim.metadata.namespace:
+        raise failed(f"the disk of claim {name}, which is to be cloned, is in namespace {own}")
+
+
+def behind(volume: PersistentVolume) -> str:
     """Name of the real claim of a volume of ours; empty for any other volume."""
     csi = volume.spec.csi
     if csi is None or csi.driver != PROVISIONER:

@@ -6,10 +6,10 @@ from typing import Any
 import msgspec
 import pytest
 
-from kubelet_bridge.model.storage import PersistentVolume, PersistentVolumeClaim, ReclaimPolicy
+from kubelet_bridge.model.storage import DataVolume, PersistentVolume, PersistentVolumeClaim, ReclaimPolicy
 from kubelet_bridge.model.storagenames import ANNOTATION_SELECTED_NODE, ANNOTATIONS_PROVISIONER, FINALIZER, PROVISIONER
 from kubelet_bridge.model.volumeintent import VolumeIntent, VolumeStatus
-from kubelet_bridge.model.volumesnapshot import Part, VolumeInputs, VolumeSnapshot
+from kubelet_bridge.model.volumesnapshot import Origin, Part, VolumeInputs, VolumeSnapshot
 from kubelet_bridge.reconcile.volumes.actions import (
     Accept,
     Confirm,
@@ -397,3 +397,37 @@ def test_which_claim_is_behind_the_disk_is_noted_on_its_volume() -> None:
     made = persistentvolume.build(row(SEEN, backing_uid=""), NODE)
     step = decide(**settled(volume=volume(made))).step
     assert step == MarkVolume("pv-1", {"annotations": {"kubelet-bridge.io/backing-uid": "real-1"}})
+
+
+def test_a_download_whose_checksum_cdi_does_not_know_of_is_handed_to_nobody() -> None:
+    annotations = {"kubelet-bridge.io/source": "https://a.test/a.img", "kubelet-bridge.io/source-checksum": "sha256:aa"}
+    asking = claim(annotations=annotations)
+    step = decide(claim=asking, inputs=INPUTS).step
+    assert isinstance(step, Accept)
+    pruned, kept = (
+        msgspec.convert({"metadata": {"name": "x", "uid": "dv-1", "labels": {"kubelet-bridge.io/pvc-uid": KEY.uid}},
+                         "spec": {"source": {"http": http}}}, DataVolume)
+        for http in ({"url": "x"}, {"url": "x", "checksum": "sha256:aa"})
+    )  # fmt: skip
+    told = decide(claim=asking, intent=step.intent, datavolume=pruned)
+    assert (told.failing, "is not looked at" in told.notes[0].message) == (True, True)
+    assert recorded(decide(claim=asking, intent=step.intent, datavolume=kept)).datavolume_uid == "dv-1"
+
+
+@pytest.mark.parametrize(
+    ("real", "handle", "trouble"),
+    [
+        ("real-1", "shop/one-12345678", ""), (None, "shop/one-12345678", ""),
+        ("real-2", "shop/one-12345678", "lost its disk"), ("real-1", "office/one-12345678", "in namespace office"),
+    ],
+)  # fmt: skip
+def test_what_is_no_longer_there_is_not_cloned(real: str | None, handle: str, trouble: str) -> None:
+    csi = {"driver": PROVISIONER, "volumeHandle": handle}
+    given = {"metadata": {"annotations": {"kubelet-bridge.io/backing-uid": "real-1"}}, "spec": {"csi": csi}}
+    origin = Origin(claim(metadata={"uid": "one"}), msgspec.convert(given, PersistentVolume),
+                    backing(real) if real else None)  # fmt: skip
+    asking = claim(dataSource={"kind": "PersistentVolumeClaim", "name": "one"})
+    decided = decide(claim=asking, inputs=VolumeInputs(storage_class=storage_class(), origin=origin))
+    assert (isinstance(decided.step, Accept), trouble in "".join(one.message for one in decided.notes)) == (
+        not trouble, True
+    )  # fmt: skip
