@@ -83,6 +83,14 @@ class VolumeSnapshot(msgspec.Struct, frozen=True, kw_only=True):
     users: list[str] = []
     inputs: VolumeInputs | None = None
 
+    @property
+    def subject(self) -> VolumeKey:
+        """The claim that is told of the disk: the one it serves, else the one it was made for."""
+        if self.claim is None:
+            return self.key
+        metadata = self.claim.metadata
+        return VolumeKey(metadata.namespace, metadata.name, metadata.uid)
+
     def confirmed(self, part: Part, found: PersistentVolumeClaim | PersistentVolume | DataVolume | None) -> Self:
         """The snapshot after a GET of ``part``. A volume that was given to another claim says nothing of that one."""
         if found is None:

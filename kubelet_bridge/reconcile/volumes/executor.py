@@ -90,7 +90,7 @@ class VolumeExecutor:
                 if reason == "Bound" and _is_new(snapshot.intent):
                     self._observe_bound((self._clock() - changed.accepted_at).total_seconds())
                 if reason == "Populated" and snapshot.datavolume is not None:
-                    self._events.record_on_claim(snapshot.key, progress.notes(snapshot.datavolume))
+                    self._events.record_on_claim(snapshot.subject, progress.notes(snapshot.datavolume))
                 return saved
             case Confirm(part):
                 return await self._storage.confirm(snapshot, part)
@@ -203,7 +203,7 @@ class VolumeExecutor:
             raise Transient(error.message, reason="VolumeResizeFailed") from error
 
     def _say(self, snapshot: VolumeSnapshot, event: PodEvent) -> None:
-        self._events.record_on_claim(snapshot.key, [event])
+        self._events.record_on_claim(snapshot.subject, [event])
 
 
 def _is_new(intent: VolumeIntent | None) -> bool:

@@ -137,10 +137,10 @@ class VolumeLoop:
             planned = await self._walk(key)
         except BridgeError as error:
             if _is_for_users(error):
-                self._events.record_on_claim(key, [PodEvent(EventType.WARNING, "ProvisioningFailed", error.message)])
+                self._say(key, [PodEvent(EventType.WARNING, "ProvisioningFailed", error.message)])
             raise
         if planned.failing:
-            self._events.record_on_claim(key, planned.notes)
+            self._say(key, planned.notes)
             return self._later(key, None)
         self._tell(key, planned.notes)
         self._tries.pop(key, None)
@@ -150,7 +150,11 @@ class VolumeLoop:
         """News only: a disk that stays as it is makes no events."""
         if notes and notes != self._told.get(key):
             self._told[key] = notes
-            self._events.record_on_claim(key, notes)
+            self._say(key, notes)
+
+    def _say(self, key: VolumeKey, notes: list[PodEvent]) -> None:
+        """On the claim that the disk serves now: a volume that was kept may have been given to another."""
+        self._events.record_on_claim(self._storage.load(key, self._intents.get(key.uid)).subject, notes)
 
     async def _walk(self, key: VolumeKey) -> VolumePlan:
         intent = self._intents.get(key.uid)

@@ -136,9 +136,14 @@ async def test_a_claim_behind_that_was_made_anew_is_known_before_the_loop_has_wr
 async def test_a_volume_says_which_claim_it_serves_now(view: StorageView) -> None:
     put(view.claims, "later", "u2")
     put_volume(view, {"namespace": "shop", "name": "later", "uid": "u2"})
-    claim = view.load(KEY, ROW).claim
-    assert claim is not None
-    assert claim.metadata.name == "later"
+    found = view.load(KEY, ROW)
+    assert found.claim is not None
+    assert found.claim.metadata.name == "later"
+    assert found.subject == VolumeKey("shop", "later", "u2"), "whom events are for"
+
+
+async def test_a_disk_that_serves_no_claim_tells_the_one_it_was_made_for(view: StorageView) -> None:
+    assert view.load(KEY, ROW).subject == KEY
 
 
 async def test_only_a_404_about_the_object_is_an_absence(view: StorageView, server: Server) -> None:
