@@ -263,10 +263,8 @@ class StorageView:
         return informer.learn(raw)
 
     async def mark_volume(self, name: str, marks: Json, *, uid: str) -> None:
-        """See ``StoragePort.mark_volume``. Finalizers are one list for everybody: changed as we know it, or not."""
-        cached = self.volumes.get(None, name)
-        known = {"resourceVersion": cached.head.metadata.resource_version} if cached and "finalizers" in marks else {}
-        raw = await self._patched(PERSISTENTVOLUMES, None, name, {"metadata": {**marks, **known, "uid": uid}})
+        """See ``StoragePort.mark_volume``."""
+        raw = await self._patched(PERSISTENTVOLUMES, None, name, {"metadata": {**marks, "uid": uid}})
         self._learn_remains(self.volumes, raw)
 
     async def grow_volume(self, name: str, size: int, *, uid: str) -> None:

@@ -93,10 +93,14 @@ class DeleteVolume(msgspec.Struct, frozen=True):
 
 
 class LetGo(msgspec.Struct, frozen=True):
-    """Take our finalizer off the PersistentVolume: nothing is left that it stands for, or that is to stay."""
+    """Take our finalizer off the PersistentVolume: nothing is left that it stands for, or that is to stay.
+
+    ``finalizers`` are the others as they were at ``version``, its resourceVersion: the list is everybody's.
+    """
 
     uid: str
     finalizers: list[str]
+    version: str
 
 
 class Forget(msgspec.Struct, frozen=True):

@@ -135,9 +135,10 @@ class VolumeExecutor:
             case DeleteVolume(uid):
                 with _write("delete-volume"):
                     await self._storage.delete_volume(intent.volume, uid=uid)
-            case LetGo(uid, finalizers):
+            case LetGo(uid, finalizers, version):
                 with _write("let-go"):
-                    await self._storage.mark_volume(intent.volume, {"finalizers": finalizers}, uid=uid)
+                    marks = {"finalizers": finalizers, "resourceVersion": version}
+                    await self._storage.mark_volume(intent.volume, marks, uid=uid)
             case Forget(reason):
                 with _write("forget"):
                     await self._intents.destroy(intent.uid, reason=reason, now=self._clock())

@@ -50,7 +50,7 @@ class StoragePort(Protocol):
         ...
 
     async def mark_volume(self, name: str, marks: Json, *, uid: str) -> None:
-        """Merge ``marks`` into the metadata of the PersistentVolume."""
+        """Merge ``marks`` into the PersistentVolume's metadata; a ``resourceVersion`` among them has to be the one."""
         ...
 
     async def grow_volume(self, name: str, size: int, *, uid: str) -> None:

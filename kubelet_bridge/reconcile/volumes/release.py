@@ -80,4 +80,4 @@ def _let_go(volume: PersistentVolume | None, reason: str) -> VolumePlan:
     if volume is None or FINALIZER not in volume.metadata.finalizers:
         return VolumePlan(step=Forget(reason))
     left = [one for one in volume.metadata.finalizers if one != FINALIZER]
-    return VolumePlan(step=LetGo(volume.metadata.uid, left))
+    return VolumePlan(step=LetGo(volume.metadata.uid, left, volume.metadata.resource_version))

@@ -76,6 +76,7 @@ def restored(volume: PersistentVolume, intent: VolumeIntent, node_name: str) -> 
         lost["annotations"] = _backing(intent)
     if FINALIZER not in metadata.finalizers and metadata.deletion_timestamp is None:
         lost["finalizers"] = [*metadata.finalizers, FINALIZER]
+        lost["resourceVersion"] = metadata.resource_version  # the list is everybody's: as it was seen, or not at all
     return lost or None
 
 

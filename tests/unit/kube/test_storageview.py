@@ -176,7 +176,7 @@ async def test_finalizers_are_changed_as_they_are_known(view: StorageView, serve
     made = put_volume(view, {}, finalizers=["kubelet-bridge.io/datavolume"], deletionTimestamp="2026-01-01T00:00:00Z")
     made["metadata"] |= {"finalizers": [], "resourceVersion": "6"}
     server.answer = made
-    await view.mark_volume("pvc-u1", {"finalizers": []}, uid="pv-1")
+    await view.mark_volume("pvc-u1", {"finalizers": [], "resourceVersion": "5"}, uid="pv-1")
     assert server.asked[-1][2] == {"metadata": {"finalizers": [], "resourceVersion": "5", "uid": "pv-1"}}
     assert view.load(KEY, ROW).volume is None
 

@@ -254,7 +254,7 @@ def test_a_disk_is_deleted_step_by_step_and_each_absence_is_confirmed() -> None:
     gone |= {Part.BACKING}
     assert decide(**left, absent=gone).step == DeleteVolume("pv-1")
     left |= {"volume": volume(PV, phase="Released", metadata={"deletionTimestamp": "2026-01-01T00:00:00Z"})}
-    assert decide(**left, absent=gone).step == LetGo("pv-1", [])
+    assert decide(**left, absent=gone).step == LetGo("pv-1", [], "")
     left |= {"volume": None}
     assert decide(**left, absent=gone).step == Confirm(Part.VOLUME)
     assert decide(**left, absent=gone | {Part.VOLUME}).step == Forget("Deleted")
@@ -279,7 +279,7 @@ def test_a_disk_to_be_kept_is_kept_and_only_its_volume_let_go_when_that_is_delet
     retained = row(FULL, status=VolumeStatus.RETAINED)
     assert decide(**released(retained, volume=kept()), absent={Part.CLAIM}) == VolumePlan()
     going = kept(deletionTimestamp="2026-01-01T00:00:00Z")
-    assert decide(**released(retained, volume=going), absent={Part.CLAIM}).step == LetGo("pv-1", [])
+    assert decide(**released(retained, volume=going), absent={Part.CLAIM}).step == LetGo("pv-1", [], "")
     absent = {Part.CLAIM, Part.VOLUME}
     promise = msgspec.structs.replace(retained.promise, reclaim=ReclaimPolicy.RETAIN)
     assert decide(**released(row(retained, promise=promise), volume=None), absent=absent).step == Forget("Retained")
@@ -289,7 +289,7 @@ def test_a_disk_kept_by_a_policy_that_was_changed_stays_when_its_volume_has_gone
     going = kept(deletionTimestamp="2026-01-01T00:00:00Z")
     retained = recorded(decide(**released(volume=going), absent={Part.CLAIM}))
     assert retained.promise.reclaim is ReclaimPolicy.DELETE
-    assert decide(**released(retained, volume=going), absent={Part.CLAIM}).step == LetGo("pv-1", [])
+    assert decide(**released(retained, volume=going), absent={Part.CLAIM}).step == LetGo("pv-1", [], "")
     assert decide(**released(retained, volume=None), absent={Part.CLAIM, Part.VOLUME}).step == Forget("Retained")
 
 
