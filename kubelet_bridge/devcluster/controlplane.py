@@ -20,11 +20,14 @@ def control_plane(layout: Layout, state: ClusterState) -> tuple[Component, ...]:
 
 
 def write_configuration(layout: Layout) -> None:
-    """The scheduler takes its client limits from a file only."""
+    """The scheduler takes its client limits from a file only.
+
+    It tries a Pod again after a second: cdi-controller writes to the claims of Pods that wait, and a try may lose.
+    """
     configuration = {
         "apiVersion": "kubescheduler.config.k8s.io/v1", "kind": "KubeSchedulerConfiguration",
         "clientConnection": {"kubeconfig": str(layout.kubeconfig("scheduler")), "qps": _QPS, "burst": _BURST},
-        "leaderElection": {"leaderElect": False},
+        "leaderElection": {"leaderElect": False}, "podInitialBackoffSeconds": 1, "podMaxBackoffSeconds": 1,
     }  # fmt: skip
     write_private(layout.scheduler_config, msgspec.json.encode(configuration))
 
