@@ -14,7 +14,9 @@ from typing import Callable
 
 from kubelet_bridge.agent import mounting
 from kubelet_bridge.agent.threads import in_thread
+from kubelet_bridge.agent.volumes.formatting import FREE
 
+# What formatting leaves free at a disk's end (a MiB, and the rest of one) is taken without a word, or left there.
 LOOK_SECONDS = 10.0
 GROW_SECONDS = 900
 SYS_BLOCK = Path("/sys/class/block")
@@ -34,14 +36,16 @@ async def watch(volumes: Path, told: Told) -> None:
         for point, size in await in_thread(disks, volumes):
             if seen.get(point.device) == size:
                 continue
+            grown = point.device in seen
             seen[point.device] = size
             name = Path(point.path).name
             try:
                 before, after = await in_thread(grow, point)
             except GrowthFailed as error:
-                told(name, str(error), True)
+                if grown or not isinstance(error.__cause__, FileNotFoundError):
+                    told(name, str(error), True)
             else:
-                if after > before:
+                if after > before + 2 * FREE:
                     told(name, f"from {before} to {after} bytes", False)
         await asyncio.sleep(LOOK_SECONDS)
 

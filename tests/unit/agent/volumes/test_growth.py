@@ -9,6 +9,7 @@ import pytest
 from kubelet_bridge.agent import mounting
 from kubelet_bridge.agent.mounting import MountPoint
 from kubelet_bridge.agent.volumes import growth
+from kubelet_bridge.agent.volumes.formatting import FREE
 
 
 @pytest.fixture
@@ -66,7 +67,7 @@ def test_only_disks_of_volumes_that_may_be_written_are_looked_at(
 
 async def test_a_disk_is_grown_once_for_each_size_and_told_of(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     point = MountPoint("/dev/vdb", str(tmp_path / "data"), "ext4", ["rw"])
-    sizes = iter([1, 1, 2, 2, 3, 3])
+    sizes = iter([1, 1, 2, 2, 3, 3, 4])
     told: list[tuple[str, str, bool]] = []
     grown: list[int] = []
     over = asyncio.Event()
@@ -81,9 +82,9 @@ async def test_a_disk_is_grown_once_for_each_size_and_told_of(tmp_path: Path, mo
 
     def grow(_: MountPoint) -> tuple[int, int]:
         grown.append(size)
-        if size == 3:
-            raise growth.GrowthFailed("no room")
-        return (1, size)
+        if size in (1, 4):
+            raise growth.GrowthFailed("resize2fs: not found") from FileNotFoundError()
+        return (1, 1 + 2 * FREE + (size == 3))
 
     monkeypatch.setattr(growth, "disks", disks)
     monkeypatch.setattr(growth, "grow", grow)
@@ -92,5 +93,5 @@ async def test_a_disk_is_grown_once_for_each_size_and_told_of(tmp_path: Path, mo
         task = group.create_task(growth.watch(tmp_path, lambda *what: told.append(what)))
         await over.wait()
         task.cancel()
-    assert grown == [1, 2, 3]
-    assert told == [("data", "from 1 to 2 bytes", False), ("data", "no room", True)]
+    assert grown == [1, 2, 3, 4]
+    assert told == [("data", f"from 1 to {2 * FREE + 2} bytes", False), ("data", "resize2fs: not found", True)]
