@@ -1,6 +1,5 @@
 """Claims of the bridge's class on a real CDI and the dev hosts' storage: bound at once, filled, used, and gone."""
 
-import asyncio
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -15,8 +14,6 @@ from kubelet_bridge.model.storagenames import ANNOTATION_SOURCE
 from tests.support.bridge import Bridge, Json, World, decoded, eventually
 
 pytestmark = [pytest.mark.cluster, pytest.mark.timeout(180)]
-SIDES = ("before", "after")
-STEPS = ("volumes.accept", "volumes.datavolume", "volumes.record", "volumes.volume")
 
 
 @pytest.fixture
@@ -120,34 +117,4 @@ async def test_a_disk_that_somebody_deletes_is_not_made_again(world: World, brid
     over = await world.phase("with-data", "Failed")
     assert over["status"]["reason"] == "VolumeLost"
     assert await world.find(DATAVOLUMES) == []
-    await removed(world, "data")
-
-
-@pytest.mark.crash
-@pytest.mark.parametrize("side", SIDES)
-@pytest.mark.parametrize("step", STEPS)
-async def test_killed_while_a_disk_is_made(world: World, bridge: Bridge, step: str, side: str) -> None:
-    await bridge.start(failpoints=f"{step}.{side}:1")
-    await claim(world, "data")
-    await world.create(PODS, using(world, "data"))
-    assert await bridge.died() == -9
-    await bridge.start()
-    await world.ready("with-data", seconds=120)
-    assert len(await world.find(DATAVOLUMES)) == 1
-    ours = [one for one in await volumes_left(world) if one["spec"]["storageClassName"] == VM_DISK]
-    assert len(ours) == 1
-    await removed(world, "data")
-
-
-async def test_a_lost_database_finds_its_disks(world: World, bridge: Bridge) -> None:
-    await bridge.start()
-    await claim(world, "data")
-    await world.create(PODS, using(world, "data"))
-    await world.ready("with-data", seconds=120)
-    before = [one["metadata"]["uid"] for one in await world.find(DATAVOLUMES)]
-    await bridge.kill()
-    for file in await asyncio.to_thread(lambda: list(bridge.state_dir.glob("intents.db*"))):
-        file.unlink()
-    await bridge.start()
-    assert [one["metadata"]["uid"] for one in await world.find(DATAVOLUMES)] == before
     await removed(world, "data")
