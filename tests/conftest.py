@@ -33,10 +33,20 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     rings = ["unit", "golden", "properties", "integration", "e2e", "crash"]
 
     def ring(item: pytest.Item) -> int:
-        folder = Path(item.path).relative_to(Path(__file__).parent).parts[0]
+        folder = _parts(item)[0]
         return rings.index(folder) if folder in rings else 0
 
     items.sort(key=ring)
+
+
+def pytest_itemcollected(item: pytest.Item) -> None:
+    """Where tests run side by side, those that share a cluster stay together."""
+    if _parts(item)[0] in _CLUSTER_RINGS:
+        item.add_marker(pytest.mark.xdist_group("guests" if "guests" in _parts(item) else "cluster"))
+
+
+def _parts(item: pytest.Item) -> tuple[str, ...]:
+    return Path(item.path).relative_to(Path(__file__).parent).parts
 
 
 @pytest.fixture
