@@ -7,7 +7,6 @@ from pathlib import Path
 
 import pytest
 
-from kubelet_bridge.devcluster import storageclasses
 from kubelet_bridge.devcluster.cluster import DevCluster
 from kubelet_bridge.errors import NotFound
 from kubelet_bridge.kube.client import Client, PatchType
@@ -46,7 +45,7 @@ async def test_disks_live_through_a_crash_at_every_write(
     """Blank and imported, a device and a file in a file system: made, written, grown, deleted."""
     images.images["image"] = b"disk" + bytes(MIB)
     device = await disks.storage_class("device")
-    file = await disks.storage_class("file", backing=storageclasses.LOCAL)
+    file = await disks.storage_class("file", mode="Filesystem")
     await disks.claim("blank", device)
     await disks.claim("image", device, source=images.url("image"))
     await disks.claim("file", file)

@@ -40,11 +40,12 @@ class Disks:
         self.volumes_made: set[str] = set()
 
     async def storage_class(
-        self, name: str = "disk", *, backing: str = storageclasses.REPLICATED, **fields: Any
+        self, name: str = "disk", *, backing: str = storageclasses.REPLICATED, mode: str = "", **fields: Any
     ) -> str:
-        """Make a class whose name no other test has, and return that."""
+        """Make a class whose name no other test has, and return that; ``mode`` is of the real claims."""
         full = f"{name}-{self.world.namespace}"
-        shape = {} if backing in storageclasses.CLASSES else {"accessMode": "ReadWriteOnce", "volumeMode": "Block"}
+        unknown = backing not in storageclasses.CLASSES  # CDI's StorageProfile has nothing of it
+        shape = {"accessMode": "ReadWriteOnce", "volumeMode": mode or "Block"} if mode or unknown else {}
         parameters = {"node": self.world.bridge.node, "backingClass": backing, **shape}
         await self.client.create(STORAGECLASSES, None, {
             "apiVersion": STORAGECLASSES.api_version, "kind": STORAGECLASSES.kind, "metadata": {"name": full},
