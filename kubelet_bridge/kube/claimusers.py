@@ -21,8 +21,13 @@ class _Spec(msgspec.Struct, frozen=True):
     volumes: list[dict[str, Any]] = []
 
 
+class _Status(msgspec.Struct, frozen=True, rename="camel"):
+    volume_status: list[dict[str, Any]] = []
+
+
 class _Machine(msgspec.Struct, frozen=True):
     spec: _Spec = _Spec()
+    status: _Status = _Status()
 
 
 _DECODER = msgspec.json.Decoder(_Machine)
@@ -53,11 +58,16 @@ def by_claim(cached: Cached) -> Iterable[str]:
 
 
 def claims(raw: bytes | msgspec.Raw) -> dict[str, bool]:
-    """The claims that a VM or an instance has, each with whether it may only read."""
+    """The claims that a VM or an instance has, each with whether it may only read.
+
+    A disk that is unplugged is no longer in the instance's spec while its guest still has it: its status tells.
+    """
     found: dict[str, bool] = {}
-    spec = _DECODER.decode(raw).spec
+    machine = _DECODER.decode(raw)
+    spec = machine.spec
     for volume in (*spec.template.spec.volumes, *spec.volumes):
         direct, made = volume.get("persistentVolumeClaim") or {}, volume.get("dataVolume") or {}
         if name := str(direct.get("claimName") or made.get("name") or ""):
             found[name] = found.get(name, True) and bool(direct.get("readOnly"))
-    return found
+    attached = (one.get("persistentVolumeClaimInfo") or {} for one in machine.status.volume_status)
+    return {str(one["claimName"]): False for one in attached if one.get("claimName")} | found

@@ -162,3 +162,12 @@ async def test_no_disk_is_given_before_it_is_known_which_are_lost(world: World) 
     with pytest.raises(Transient, match="not known yet"):
         await world.view.take_disks(ONE, {"data": False})
     assert await world.view.take_disks(ONE, {}) == []
+
+
+async def test_a_disk_that_is_being_unplugged_is_still_its_vms(world: World) -> None:
+    attached = [{"name": "disk", "persistentVolumeClaimInfo": {"claimName": "data"}}, {"name": "cloudinit"}]
+    status = {"phase": "Running", "volumeStatus": attached}
+    world.view.vmis.learn(_object("one", labels(ONE, "vnode"), spec={"volumes": []}, status=status))
+    assert await world.view.take_disks(TWO, {"data": False}) == [f"{CONTENDED}virtual machine one"]
+    world.view.vmis.learn(_object("one", labels(ONE, "vnode"), spec={"volumes": []}, status={"phase": "Running"}))
+    assert await world.view.take_disks(TWO, {"data": False}) == []
