@@ -62,19 +62,25 @@ class DiskTurns:
                 self._taken[place].pop(key, None)
         return sorted({*found})
 
-    def give_back(self, key: PodKey, names: Iterable[str]) -> None:
+    def give_back(self, key: PodKey, names: Iterable[str] | None = None) -> None:
         """See ``ClusterPort.give_back_disks``."""
-        for claim in names:
-            self._taken.get((key.namespace, claim), {}).pop(key, None)
+        for place in [*self._taken] if names is None else [(key.namespace, claim) for claim in names]:
+            takers = self._taken.get(place, {})
+            takers.pop(key, None)
+            if not takers:
+                self._taken.pop(place, None)
 
     def _here(self, key: PodKey, place: tuple[str, str], *, reads: bool) -> Iterator[str]:
-        """Who of this node has, or is about to have, the disk."""
+        """Who of this node has, or is about to have, the disk.
+
+        A Pod that was deleted by force may yet get its VM: a request whose answer was lost can be carried out late.
+        """
         for one, only_reads in self._users.of(*place):
             self._has_it(place, one.head)
             if not (belongs(one.head.labels, key) or (reads and only_reads) or self._is_over(one, key)):
                 yield _words(place[1], f"virtual machine {one.head.name}")
         for other, only_reads in self._taken.get(place, {}).items():
-            if other != key and not (reads and only_reads) and self._lives(other):
+            if other != key and not (reads and only_reads) and not self._has_ended(other.owner.uid):
                 yield _words(place[1], f"Pod {other.name}")
 
     def _has_it(self, place: tuple[str, str], head: ObjectHead) -> None:
@@ -97,9 +103,6 @@ class DiskTurns:
         """Whether the Pod is there, and has ended; one that is not there may have left a VM that runs on."""
         found = self._pods.by_index("uid", pod_uid)
         return bool(found) and _PHASED.decode(found[0].raw).status.phase in TERMINAL
-
-    def _lives(self, other: PodKey) -> bool:
-        return bool(self._pods.by_index("uid", other.owner.uid)) and not self._has_ended(other.owner.uid)
 
     async def _elsewhere(self, key: PodKey, wanted: Mapping[str, bool]) -> AsyncIterator[str]:
         """Who has the disks on other nodes, or without any."""

@@ -208,7 +208,7 @@ class NodeView:
         """See ``ClusterPort.volumes``."""
         return await self._inputs.volumes(namespace, claims)
 
-    def give_back_disks(self, key: PodKey, claims: Iterable[str]) -> None:
+    def give_back_disks(self, key: PodKey, claims: Iterable[str] | None = None) -> None:
         """See ``ClusterPort.give_back_disks``."""
         self._turns.give_back(key, claims)
 

@@ -150,6 +150,7 @@ class Executor:
                 await self._guests.forget(key.uid)
                 with _write("forget"):
                     await self._intents.destroy(key.uid, reason=reason, now=self._clock())
+                self._cluster.give_back_disks(key)
                 return world.but(intent=None)
             case _:
                 assert_never(step)

@@ -44,7 +44,7 @@ class ClusterPort(Protocol):
         """By claim of ``namespace``: the PersistentVolume it is bound to, by GETs; a claim without one is left out."""
         ...
 
-    def give_back_disks(self, key: PodKey, claims: Iterable[str]) -> None:
+    def give_back_disks(self, key: PodKey, claims: Iterable[str] | None = None) -> None:
         """The VM of ``key`` has the claims that were taken for it, or will not have them."""
         ...
 

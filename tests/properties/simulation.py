@@ -184,7 +184,7 @@ class Ports:
     async def volumes(self, namespace: str, claims: Iterable[str]) -> dict[str, PersistentVolume]:
         return {}
 
-    def give_back_disks(self, key: PodKey, claims: Iterable[str]) -> None:
+    def give_back_disks(self, key: PodKey, claims: Iterable[str] | None = None) -> None:
         pass
 
     async def service_account_token(self, pod: Pod, wanted: TokenWanted) -> str | None:
