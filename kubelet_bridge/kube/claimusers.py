@@ -63,7 +63,10 @@ def claims(raw: bytes | msgspec.Raw) -> dict[str, bool]:
     A disk that is unplugged is no longer in the instance's spec while its guest still has it: its status tells.
     """
     found: dict[str, bool] = {}
-    machine = _DECODER.decode(raw)
+    try:
+        machine = _DECODER.decode(raw)
+    except msgspec.ValidationError:  # an index must not end the watch; what is shaped so, KubeVirt does not run
+        return {}
     spec = machine.spec
     for volume in (*spec.template.spec.volumes, *spec.volumes):
         direct, made = volume.get("persistentVolumeClaim") or {}, volume.get("dataVolume") or {}

@@ -173,3 +173,9 @@ async def test_a_disk_that_is_being_unplugged_is_still_its_vms(world: World) -> 
     assert await world.view.take_disks(TWO, {"data": False}) == [f"{CONTENDED}virtual machine one"]
     world.view.vmis.learn(_object("one", labels(ONE, "vnode"), spec={"volumes": []}, status={"phase": "Running"}))
     assert await world.view.take_disks(TWO, {"data": False}) == []
+
+
+async def test_a_vm_that_is_no_vm_ends_nothing(world: World) -> None:
+    world.view.vms.learn(_object("odd", labels(ONE, "vnode"), spec={"template": None}))
+    assert world.view.vms.get("shop", "odd") is not None
+    assert await world.view.take_disks(TWO, {"data": False}) == []
