@@ -42,6 +42,7 @@ from kubelet_bridge.translate.virtualmachine import Manifests, build
 DEFAULT_GRACE = 30
 _AGENTS_WAIT = 15.0
 _PREDECESSOR_WAIT = 2.0
+_TURN_WAIT = 5.0
 _GOLDEN_WAIT = 5.0
 LEFTOVERS_WAIT = 2.0
 WAIT = Plan()
@@ -168,7 +169,7 @@ def _out_of_turn(contended: list[str]) -> Plan:
     """As when a disk is attached to another node: it is another Pod's turn, in the attach controller's words."""
     message = "; ".join(contended)
     notes = [PodEvent(EventType.WARNING, "FailedAttachVolume", message)]
-    return Plan(problem=Problem("ContainerCreating", message), notes=notes, requeue_after=_PREDECESSOR_WAIT)
+    return Plan(problem=Problem("ContainerCreating", message), notes=notes, requeue_after=_TURN_WAIT)
 
 
 def _promise(intent: Intent, pod: Pod, made: Manifests) -> Intent:

@@ -40,6 +40,8 @@ def _of_volume(uid: str, volume: PersistentVolume, new_id: Callable[[], str]) ->
     if spec.csi is None or spec.csi.driver != PROVISIONER:
         return None
     namespace, _, datavolume = spec.csi.volume_handle.partition("/")
+    if not (namespace and datavolume):  # somebody made it by hand
+        return None
     return VolumeIntent(
         uid=uid, id=_id(metadata, new_id), namespace=namespace, name=_claim_name(metadata, datavolume),
         status=VolumeStatus.BOUND, datavolume=datavolume,

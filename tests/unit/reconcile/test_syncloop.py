@@ -205,5 +205,6 @@ async def test_a_pod_waits_for_its_turn_with_a_disk_and_says_for_whom() -> None:
         waiting = subject.cluster.pods["second"]["status"]["containerStatuses"][0]["state"]["waiting"]
         assert (waiting["reason"], waiting["message"]) == ("ContainerCreating", contended[0])
         contended = []
+        subject.loop.resync()
         await subject.until(lambda: subject.made() == {"second"})
     assert {(name, event.reason) for name, event in subject.ports.events} >= {("second", "FailedAttachVolume")}

@@ -121,6 +121,12 @@ def test_another_bridges_disks_are_its_own() -> None:
     assert rebuild_volumes([found(disk(), **{LABEL_NODE: "another"})], NODE, new_id=lambda: "vol_new") == []
 
 
+def test_a_volume_made_by_hand_stands_for_no_disk() -> None:
+    made = persistentvolume.build(disk(), NODE)
+    made["spec"]["csi"]["volumeHandle"] = "data"
+    assert rebuild_volumes([volume(made)], NODE, new_id=lambda: "vol_new") == []
+
+
 async def test_two_disks_do_not_share_an_id(tmp_path: Path) -> None:
     async with standalone(tmp_path) as database:
         store = await VolumeStore.load(database)
