@@ -40,6 +40,9 @@ ANNOTATION_KEEP_WHEN_DONE = "cdi.kubevirt.io/storage.deleteAfterCompletion"
 ATTRIBUTE_DATAVOLUME = "dataVolume"
 ATTRIBUTE_DATAVOLUME_UID = "dataVolumeUid"
 
+LARGEST_DISK = 4 * 2**60
+"""Bytes. CDI and CSI count in 64 bits with a sign, and CDI adds to what a disk needs."""
+
 _NAME_LENGTH = 54
 _NOT_IN_A_LABEL = re.compile(r"[^a-z0-9-]")
 _PRIME = re.compile(r"prime-[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")

@@ -13,7 +13,7 @@ from kubelet_bridge.model.core import Pod
 from kubelet_bridge.model.goldenimage import Origin
 from kubelet_bridge.model.meta import PodKey, short_hash
 from kubelet_bridge.model.quantity import InvalidQuantity, Quantity
-from kubelet_bridge.model.storagenames import ANNOTATION_KEEP_WHEN_DONE
+from kubelet_bridge.model.storagenames import ANNOTATION_KEEP_WHEN_DONE, LARGEST_DISK
 from kubelet_bridge.translate import annotations
 from kubelet_bridge.translate.catalogue import golden
 from kubelet_bridge.translate.config import ImageDisks
@@ -84,7 +84,7 @@ def _asked(pod: Pod) -> RootSize | None:
             amount = Quantity.parse(text)
         except InvalidQuantity as error:
             raise CannotTranslate([Refusal(SIZE_FIELD, error.message)]) from error
-        if amount.value <= 0:
+        if not 0 < amount.value <= LARGEST_DISK:
             raise CannotTranslate([Refusal(SIZE_FIELD, f"{text} is no size of a disk")])
         return RootSize(amount.ceil(), (SIZE_FIELD,))
     if amount := promised(pod, _STORAGE):

@@ -11,7 +11,7 @@ from kubelet_bridge.model.storage import (
     StorageClass,
     VolumeMode,
 )
-from kubelet_bridge.model.storagenames import ANNOTATION_BACKING_UID, PROVISIONER, datavolume_of
+from kubelet_bridge.model.storagenames import ANNOTATION_BACKING_UID, LARGEST_DISK, PROVISIONER, datavolume_of
 from kubelet_bridge.model.volumeintent import Promise
 from kubelet_bridge.model.volumesnapshot import ImageOffer, Origin, VolumeInputs
 from kubelet_bridge.translate.storage.classparameters import ClassParameters, class_parameters
@@ -82,6 +82,8 @@ def _size(claim: PersistentVolumeClaim) -> Quantity:
     size = claim.spec.resources.storage
     if not size:
         raise failed("the claim asks for no storage")
+    if size.ceil() > LARGEST_DISK:
+        raise failed(f"the claim asks for {size}, and no disk is larger than {Quantity.of_bytes(LARGEST_DISK)}")
     return size
 
 

@@ -431,3 +431,9 @@ def test_what_is_no_longer_there_is_not_cloned(real: str | None, handle: str, tr
     assert (isinstance(decided.step, Accept), trouble in "".join(one.message for one in decided.notes)) == (
         not trouble, True
     )  # fmt: skip
+
+
+@pytest.mark.parametrize("size", ["8Ei", "1e30", "0"])
+def test_a_size_that_no_disk_has_is_refused_with_words(size: str) -> None:
+    decided = decide(claim=claim(size=size), inputs=INPUTS)
+    assert (decided.step, decided.failing, decided.notes[0].reason) == (None, True, "ProvisioningFailed")

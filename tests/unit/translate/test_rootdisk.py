@@ -58,6 +58,7 @@ def test_of_an_image_at_a_url_nothing_is_known() -> None:
         (annotated("big"), rootdisk.SIZE_FIELD, "'big' is not a Kubernetes quantity"),
         (annotated("0"), rootdisk.SIZE_FIELD, "0 is no size of a disk"),
         (annotated("-5Gi"), rootdisk.SIZE_FIELD, "-5Gi is no size of a disk"),
+        (annotated("8Ei"), rootdisk.SIZE_FIELD, "8Ei is no size of a disk"),
         (annotated("1Gi"), rootdisk.SIZE_FIELD, "1Gi is smaller than debian-12, which needs a disk of 4Gi"),
         (asking(requests="2Gi"), STORAGE.format("requests"), "2Gi is smaller than debian-12"),
     ],
