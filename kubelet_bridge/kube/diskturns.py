@@ -58,8 +58,7 @@ class DiskTurns:
         for place, reads in places.items():
             self._taken.setdefault(place, {})[key] = reads
         if places and (found := [words async for words in self._elsewhere(key, wanted)]):
-            for place in places:
-                self._taken[place].pop(key, None)
+            self.give_back(key, wanted)
         return sorted({*found})
 
     def give_back(self, key: PodKey, names: Iterable[str] | None = None) -> None:

@@ -179,3 +179,13 @@ async def test_a_vm_that_is_no_vm_ends_nothing(world: World) -> None:
     world.view.vms.learn(_object("odd", labels(ONE, "vnode"), spec={"template": None}))
     assert world.view.vms.get("shop", "odd") is not None
     assert await world.view.take_disks(TWO, {"data": False}) == []
+
+
+async def test_what_is_given_back_while_others_are_asked_is_given_back_once(world: World) -> None:
+    metadata = {"name": "theirs", "namespace": "shop", "uid": "theirs"}
+    world.server.instances = [{"metadata": metadata, "spec": _spec(), "status": {"phase": "Running"}}]
+    async with asyncio.TaskGroup() as group:
+        asking = group.create_task(world.view.take_disks(ONE, {"data": False}))
+        await asyncio.sleep(0)
+        world.view.give_back_disks(ONE)
+    assert asking.result() == [f"{CONTENDED}virtual machine theirs"]
