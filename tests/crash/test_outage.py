@@ -13,6 +13,7 @@ from kubelet_bridge.devcluster.cluster import DevCluster
 from kubelet_bridge.kube.client import Client
 from kubelet_bridge.model.resources import PODS
 from tests.support.bridge import Bridge, Json, World, eventually
+from tests.support.disks import Disks
 from tests.support.proxy import Proxy, proxy
 
 pytestmark = [pytest.mark.cluster, pytest.mark.crash, pytest.mark.timeout(240)]
@@ -113,6 +114,32 @@ async def test_etcd_is_compacted_under_a_paused_watch(
         await world.ready("two", seconds=90)
         await world.gone(PODS, "one", seconds=90)
         await world.settled()
+
+
+async def test_cdi_is_not_there_until_it_is(world: World, bridge: Bridge, disks: Disks, tmp_path: Path) -> None:
+    """Without its kinds no disk is lost, none is made, and claims are told; then it goes on."""
+    of = await disks.storage_class()
+    async with _through_proxy(bridge, tmp_path) as network:
+        await disks.claim("kept", of)
+        await disks.filled("kept")
+        written, uids = await disks.write("kept"), await disks.uids()
+        await bridge.kill()
+        network.unknown = "/apis/cdi.kubevirt.io/"
+        await bridge.start()
+        await disks.claim("late", of)
+        for name in ("kept", "late"):
+            await disks.says(name, "ProvisioningFailed", "is CDI installed?")
+        await world.create(PODS, world.pod("one"))
+        await world.ready("one")
+        network.unknown = ""
+        await disks.bound("kept", "late")
+        await disks.filled("late")
+        await disks.one_each("kept", "late")
+        assert not [one for one in await disks.told("kept") if one["reason"] == "VolumeLost"]
+        assert (await disks.uids())["kept"] == uids["kept"]
+        assert await disks.digest("kept") == written["kept"]
+        await disks.delete("kept", "late")
+        await disks.nothing_left()
 
 
 async def test_what_is_known_is_still_told_and_said_to_be_old(world: World, bridge: Bridge, tmp_path: Path) -> None:

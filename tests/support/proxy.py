@@ -29,6 +29,7 @@ class Proxy:
         reorder: events that came together are shuffled.
         gone_once: plurals whose next watch is answered 410; with ``gone_as_event`` inside a 200, as an ERROR event.
         fail: how many of the next requests of a method are answered 500.
+        unknown: what is below this path is answered as kinds that the API server does not have.
         instead: answers everything with this text, status and headers.
         requests: method and path of everything asked, watches with the method WATCH.
     """
@@ -41,6 +42,7 @@ class Proxy:
         self.delay = 0.0
         self.gone_once: set[str] = set()
         self.fail: dict[str, int] = {}
+        self.unknown = ""
         self.instead: tuple[str, int, dict[str, str]] | None = None
         self.requests: list[tuple[str, str]] = []
 
@@ -69,6 +71,8 @@ class Proxy:
         if self.instead is not None:
             text, status, headers = self.instead
             return web.Response(text=text, status=status, headers=headers)
+        if self.unknown and request.path.startswith(self.unknown):
+            return web.Response(text="404 page not found\n", status=404)
         if method == "WATCH" and kind in self.gone_once:
             self.gone_once.discard(kind)
             if self.gone_as_event:
