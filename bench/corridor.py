@@ -171,7 +171,7 @@ async def one_round(client: Client, bridge: BridgeProcess, count: int, rate: flo
     before, cpu = await bridge.counters(), bridge.cpu_seconds()
     loop = asyncio.get_running_loop()
     async with running(observer.pods, observer.vms, observer.vmis):
-        await _account(client, namespace)
+        await account(client, namespace)
         start = loop.time()
         for number in range(count):
             await asyncio.sleep(max(0.0, start + number / rate - loop.time()))
@@ -228,7 +228,7 @@ async def running(*informers: Informer) -> AsyncIterator[None]:
         await asyncio.gather(*tasks, return_exceptions=True)
 
 
-async def _account(client: Client, namespace: str) -> None:
+async def account(client: Client, namespace: str) -> None:
     from kubelet_bridge.errors import NotFound
 
     while True:
