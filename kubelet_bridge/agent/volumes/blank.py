@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import subprocess
 
@@ -55,13 +56,16 @@ def _is_zero(device: str) -> bool:
     between = range(EDGE, last, max((last - EDGE) // PLACES, PLACE))
     with open(device, "rb", buffering=0) as file:  # noqa: PTH123 - a device
         ends = (offset for start in (0, last) for offset in range(start, min(start + EDGE, end), MIB))
-        return all(_zeros(file.fileno(), offset, MIB) for offset in ends) and all(
-            _zeros(file.fileno(), offset, PLACE) for offset in between
+        return all(_zeros(file.fileno(), offset, min(MIB, end - offset)) for offset in ends) and all(
+            _zeros(file.fileno(), offset, min(PLACE, end - offset)) for offset in between
         )
 
 
 def _zeros(file: int, offset: int, length: int) -> bool:
+    """Whether there is nothing else; a read that ends early has met something that cannot be read."""
     data = os.pread(file, length, offset)
+    if len(data) != length:
+        raise OSError(errno.EIO, f"only {len(data)} of {length} bytes at {offset} can be read")
     return not data.strip(b"\0")
 
 

@@ -1,5 +1,6 @@
 """Disks that are formatted once and disks that never are, with real file systems on files."""
 
+import os
 import subprocess
 from pathlib import Path
 
@@ -74,6 +75,17 @@ def test_a_failing_blkid_does_not_make_a_disk_blank(
     put(device, 5 * MIB, b"x")
     program(tmp_path, monkeypatch, "blkid", "exit 4")
     assert not blank.is_blank(str(device))
+
+
+def test_a_disk_that_cannot_be_read_to_the_end_is_not_blank(device: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    whole = os.pread
+
+    def cut(file: int, length: int, offset: int) -> bytes:
+        return whole(file, length if offset < 20 * MIB else 512, offset)
+
+    monkeypatch.setattr(os, "pread", cut)
+    with pytest.raises(OSError, match="can be read"):
+        formatting.ensure(str(device))
 
 
 def test_two_forms_at_once_are_not_nothing(tmp_path: Path, device: Path, monkeypatch: pytest.MonkeyPatch) -> None:
