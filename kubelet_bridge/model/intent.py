@@ -148,6 +148,11 @@ class Intent(msgspec.Struct, frozen=True, kw_only=True):
     pod_uid: str = ""
 
     @property
+    def destroyed(self) -> bool:
+        """Whether it is a tombstone."""
+        return self.status is IntentStatus.DESTROYED
+
+    @property
     def key(self) -> PodKey:
         """Of the Pod, or of the machine."""
         return PodKey(self.namespace, self.name, self.uid, container=self.container, pod_uid=self.pod_uid)

@@ -99,6 +99,11 @@ class VolumeIntent(msgspec.Struct, frozen=True, kw_only=True):
     accepted_at: datetime
 
     @property
+    def destroyed(self) -> bool:
+        """Whether it is a tombstone."""
+        return self.status is VolumeStatus.DESTROYED
+
+    @property
     def key(self) -> VolumeKey:
         """Of the claim that the disk was made for."""
         return VolumeKey(self.namespace, self.name, self.uid)
