@@ -120,10 +120,16 @@ def _unusable(reason: str, text: str) -> Obstacle:
     return Obstacle(reason, text, Reason.CREATE_CONTAINER_CONFIG_ERROR)
 
 
-def source(volume: dict[str, Any], real: str) -> dict[str, Any]:
-    """KubeVirt's volume source for a Pod's volume that is the claim ``real``."""
-    read_only = {"readOnly": True} if (volume.get(_KIND) or {}).get("readOnly") else {}
-    return {_KIND: {"claimName": real, **read_only}}
+def source(real: str, *, read_only: bool) -> dict[str, Any]:
+    """KubeVirt's volume source for a volume that is the claim ``real``."""
+    return {_KIND: {"claimName": real, **({"readOnly": True} if read_only else {})}}
+
+
+def read_only(pod: Pod, inputs: Inputs) -> set[str]:
+    """The volumes that nobody may write to, by name."""
+    names = claim_names(pod)
+    volumes = ((str(one.get("name")), one) for one in pod.spec.volumes)
+    return {name for name, one in volumes if name in names and is_read_only(one, inputs.claims.get(names[name]))}
 
 
 def alone(pod: Pod, inputs: Inputs, names: dict[str, str], root: str) -> dict[str, bool]:
@@ -139,7 +145,7 @@ def alone(pod: Pod, inputs: Inputs, names: dict[str, str], root: str) -> dict[st
         shared = found is not None and AccessMode.READ_WRITE_MANY in found.claim.spec.access_modes
         if not (shared and is_raw(found) and name != root):
             real = names[name]
-            made[real] = made.get(real, True) and bool((volume.get(_KIND) or {}).get("readOnly"))
+            made[real] = made.get(real, True) and is_read_only(volume, found)
     return made
 
 

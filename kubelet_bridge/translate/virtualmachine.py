@@ -90,7 +90,8 @@ def build(snapshot: Snapshot, vm_name: str, config: BridgeConfig) -> Manifests:
     root = rootdisk.size(pod, boot).wanted if rootdisk.has_one(boot) else 0
     real = claims.real_claims(pod, snapshot.inputs or Inputs())
     root_disk = rootdisk.name(key, boot) if rootdisk.has_one(boot) else ""
-    disks = volumes.build(pod, boot, secret["metadata"]["name"], config, real, root_disk=root_disk)
+    read_only = claims.read_only(pod, snapshot.inputs or Inputs())
+    disks = volumes.build(pod, boot, secret["metadata"]["name"], config, real, root_disk=root_disk, read_only=read_only)
     dns, dns_notes = network.dns(pod)
     spec = _instance_spec(pod, key, size, disks, config, managed=kind is not Hosting.MACHINE) | dns
     machine = _virtual_machine(pod, key, vm_name, spec, config)

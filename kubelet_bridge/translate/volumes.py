@@ -5,7 +5,7 @@ workload, ConfigMaps and Secrets come as a CD image whose label is the same. Whe
 claims are disks: the manifest brings files, and an ``emptyDir`` is a directory in the guest.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from itertools import count
 from typing import Any
 
@@ -63,11 +63,12 @@ def build(
     claims: Mapping[str, str],
     *,
     root_disk: str = "",
+    read_only: Collection[str] = (),
 ) -> Disks:
     """The VM's disks: first that of its image, if it boots one, last cloud-init's.
 
     ``claims`` are the real ones (``translate.claims``), by name of the volume. ``root_disk`` is the DataVolume of an
-    image that needs a disk of its own (``rootdisk.has_one``).
+    image that needs a disk of its own (``rootdisk.has_one``). ``read_only`` are the volumes that nobody may write to.
     """
     taken = {str(volume.get("name")) for volume in pod.spec.volumes}
     root, cloud_init = _free_name("root", taken), _free_name("cloudinit", taken)
@@ -77,10 +78,11 @@ def build(
     if not own:
         disks.append({"name": root, "disk": {"bus": "virtio"}, "bootOrder": _boot_order(pod)})
         volumes.append({"name": root, **_root(pod, boot, root_disk)})
-    for name, source in pod_volumes(pod, config, claims):
-        read_only = bool(source.get("persistentVolumeClaim", {}).get("readOnly"))
+    for name, source in pod_volumes(pod, config, claims, read_only):
         order = {"bootOrder": _boot_order(pod)} if name == own else {}
-        disks.append({"name": name, **order, **settings(pod, name).device(read_only=read_only), "serial": serial(name)})
+        disks.append(
+            {"name": name, **order, **settings(pod, name).device(read_only=name in read_only), "serial": serial(name)}
+        )
         volumes.append({"name": name, **source})
     if boot.kind is ImageKind.OCI_APPLICATION:
         scratch_name = _free_name("scratch", taken)
@@ -133,7 +135,9 @@ def _container_disk(pod: Pod, boot: BootImage) -> dict[str, Any]:
     return {"image": boot.reference, **{field: value for field, value in optional.items() if value}}
 
 
-def pod_volumes(pod: Pod, config: BridgeConfig, claims: Mapping[str, str]) -> Iterator[tuple[str, dict[str, Any]]]:
+def pod_volumes(
+    pod: Pod, config: BridgeConfig, claims: Mapping[str, str], read_only: Collection[str] = ()
+) -> Iterator[tuple[str, dict[str, Any]]]:
     """Those of the Pod's volumes that become disks, as ``(name, KubeVirt's volume source)``."""
     managed = hosting(pod, config) is not Hosting.MACHINE
     for volume in pod.spec.volumes:
@@ -142,7 +146,7 @@ def pod_volumes(pod: Pod, config: BridgeConfig, claims: Mapping[str, str]) -> It
             continue
         name = str(volume.get("name"))
         source = (
-            claim_source(volume, claims[name])
+            claim_source(claims[name], read_only=name in read_only)
             if kind == "persistentVolumeClaim"
             else _disk_source(kind, volume.get(kind) or {}, serial(name), config)
         )

@@ -140,6 +140,7 @@ def test_a_vm_boots_from_the_claim_behind_ours() -> None:
     [
         (["ReadWriteOnce"], "Filesystem", False, "", {"real": False}),
         (["ReadWriteOnce"], "Filesystem", True, "", {"real": True}),
+        (["ReadOnlyMany"], "Filesystem", False, "", {"real": True}),
         (["ReadWriteMany"], "Filesystem", False, "", {"real": False}),
         (["ReadWriteMany"], "Block", False, "", {}),
         (["ReadWriteMany"], "Block", False, "disk", {"real": False}),
@@ -185,3 +186,12 @@ def test_no_vm_begins_on_a_claim_that_cdi_made_anew_or_that_is_going(
     with pytest.raises(MissingInputs) as raised:
         of(found)
     assert [one.reason for one in raised.value.notes] == [reason]
+
+
+def test_a_claim_that_all_may_only_read_is_a_read_only_disk() -> None:
+    claims = {"data": bound_claim("data", accessModes=["ReadOnlyMany"])}
+    made = instance(WITH_CLAIM, Inputs(claims=claims))
+    (volume,) = (one for one in made["volumes"] if one["name"] == "disk")
+    (disk,) = (one for one in made["domain"]["devices"]["disks"] if one["name"] == "disk")
+    assert volume["persistentVolumeClaim"] == {"claimName": "data", "readOnly": True}
+    assert disk["disk"]["readonly"] is True
