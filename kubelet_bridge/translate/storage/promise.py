@@ -19,6 +19,7 @@ from kubelet_bridge.translate.storage.refusal import NotYet, failed
 from kubelet_bridge.translate.storage.sources import Blank, Clone, Download, Image, Source, Upload, download, of_claim
 from kubelet_bridge.translate.storage.trigger import clone_source
 
+SIZE_FIELD = "spec.resources.requests.storage"
 _SHARED = (AccessMode.READ_WRITE_MANY, AccessMode.READ_ONLY_MANY)
 _SINGLE = (AccessMode.READ_WRITE_ONCE, AccessMode.READ_WRITE_ONCE_POD)
 
@@ -123,7 +124,7 @@ def _of_image(name: str, size: Quantity, offer: ImageOffer | None) -> dict[str, 
     if offer.waiting:
         raise NotYet(f"image {name!r} has to be fetched first: {offer.waiting}", reason="WaitingForImage")
     if offer.minimum and size < (least := Quantity.parse(offer.minimum)):
-        raise failed(f"image {name!r} needs {least}, and the claim asks for {size}")
+        raise failed(f"{SIZE_FIELD}: {size} is smaller than image {name!r}, which needs a disk of {least}")
     if not offer.population:
         raise failed(offer.trouble or f"image {name!r} cannot be had")
     return offer.population
@@ -138,7 +139,9 @@ def _cloned(name: str, claim: PersistentVolumeClaim, size: Quantity, origin: Ori
     if origin.volume is None:
         raise failed(f"claim {name}, which is to be cloned, is not bound yet")
     if size < (least := max(origin.claim.capacity, origin.volume.capacity)):
-        raise failed(f"a clone is no smaller than its source: claim {name} has {least}, and {size} is asked for")
+        raise failed(
+            f"{SIZE_FIELD}: {size} is smaller than claim {name}, of which it is to be a clone, and which has {least}"
+        )
     _check_origin(name, claim, origin.volume, origin.real)
     return {"namespace": claim.metadata.namespace, "name": behind(origin.volume) or name}
 

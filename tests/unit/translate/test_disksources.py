@@ -88,7 +88,7 @@ def test_a_class_without_parameters_leaves_all_to_the_cluster() -> None:
         (claim(annotations={"kubelet-bridge.io/source": "image:x"}), VolumeInputs(storage_class()), "no catalogue"),
         (
             claim(annotations={"kubelet-bridge.io/source": "image:x"}),
-            VolumeInputs(storage_class(), image=ImageOffer({"source": {}}, "30Gi")), "needs 30Gi",
+            VolumeInputs(storage_class(), image=ImageOffer({"source": {}}, "30Gi")), "20Gi is smaller than image",
         ),
         (
             claim(annotations={"kubelet-bridge.io/source": "image:x"}),
