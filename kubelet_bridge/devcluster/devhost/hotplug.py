@@ -32,7 +32,7 @@ def reported(status: dict[str, Any], target: str, *, asked: bool, plugged: bool)
     if plugged:
         message = f"Successfully attach hotplugged volume {name} to VM"
         return status | {"target": target, "phase": _READY, "reason": "VolumeReady", "message": message}
-    bare = {key: value for key, value in status.items() if key != "target"}
+    bare = status | {"target": ""}  # without it KubeVirt's schema refuses the whole status
     if asked and phase == _ATTACHED:
         message = f"Volume {name} has been mounted in virt-launcher pod"
         return bare | {"phase": _MOUNTED, "reason": "VolumeMountedToPod", "message": message}

@@ -60,13 +60,13 @@ def test_what_is_reported_of_a_disk_from_its_coming_to_its_going() -> None:
     status = hotplug.reported(_status("more", "Bound", pod=""), "sda", asked=True, plugged=False)
     assert status["phase"] == "Bound"
     status = hotplug.reported(_status("more", "AttachedToNode"), "sda", asked=True, plugged=False)
-    assert (status["phase"], "target" in status) == ("MountedToPod", False)
+    assert (status["phase"], status["target"]) == ("MountedToPod", "")
     status = hotplug.reported(status, "sda", asked=True, plugged=True)
     assert (status["phase"], status["reason"], status["target"]) == ("Ready", "VolumeReady", "sda")
     status = hotplug.reported(status, "", asked=False, plugged=True)
     assert status["phase"] == "Ready"
     status = hotplug.reported(status, "", asked=False, plugged=False)
-    assert (status["phase"], "target" in status) == ("UnMountedFromPod", False)
+    assert (status["phase"], status["target"]) == ("UnMountedFromPod", "")
 
 
 class _Machine:
