@@ -30,7 +30,7 @@ def _plug(snapshot: Snapshot, pod: Pod, vm: VirtualMachine, vmi: VirtualMachineI
         stays = name in wanted and hotplug.is_as_wanted(disk, wanted[name])
         if not stays and name not in snapshot.unplugged:
             return Plan(step=Unplug(vm.metadata.name, name))
-    leaving = hotplugstate.plugged(vmi).keys()
+    leaving = hotplugstate.leaving(vmi, vm)
     missing = [one for name, one in wanted.items() if name not in has and name not in snapshot.unplugged]
     missing = [one for one in missing if one.name not in leaving]
     if missing and snapshot.inputs is None:

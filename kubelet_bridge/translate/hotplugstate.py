@@ -38,6 +38,11 @@ def attached(vmi: VirtualMachineInstance, vm: VirtualMachine) -> list[str]:
     return sorted(ready & hotplug.ours(vm).keys())
 
 
+def leaving(vmi: VirtualMachineInstance, vm: VirtualMachine) -> set[str]:
+    """The disks that the VM is to have no more, whoever's they were, and that have not gone yet."""
+    return plugged(vmi).keys() - {str(one.get("name")) for one in vm.spec.template.spec.domain.devices.disks}
+
+
 def condition(snapshot: Snapshot, pod: Pod) -> Condition | None:
     """None where nothing is wanted and nothing ever was; as it was where not enough is known now."""
     vm, vmi, former = snapshot.vm, snapshot.vmi, find(pod.status.conditions, PodCondition.DISKS_PLUGGED)
@@ -73,7 +78,7 @@ def _disks(
             yield _Disk(f'"{one.claim}": {refusal}', failed=True)
         elif one.name in has:
             yield _on_its_way(one, statuses.get(one.name))
-        elif one.name not in statuses:
+        elif one.name not in leaving(vmi, vm):
             yield _awaited(one, snapshot, vm)
     names = {one.name for one in wanted}
     known = set(snapshot.intent.attached) if snapshot.intent is not None else set()

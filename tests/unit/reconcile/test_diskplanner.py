@@ -91,6 +91,7 @@ def test_a_disk_that_is_to_change_goes_out_and_comes_back_when_it_has_gone() -> 
 def test_claims_are_read_only_when_a_disk_is_missing() -> None:
     assert step(plugging("a", inputs=None)) == LookUp()
     assert isinstance(step(plugging("a", A, inputs=None)), Record)
+    assert step(plugging("a", {"name": "a", "disk": {"bus": "scsi"}}, inputs=None)) == LookUp()
 
 
 def test_what_was_refused_is_not_asked_for_again_at_once() -> None:

@@ -63,6 +63,12 @@ def test_a_claim_that_is_being_bound_is_no_warning_and_one_that_is_absent_is() -
     assert absent == ("False", "FailedAttachVolume", 'persistentvolumeclaim "a" not found')
 
 
+def test_somebody_elses_disk_of_the_name_is_in_the_way() -> None:
+    theirs = {"name": "a", "disk": {"bus": "scsi"}}
+    found = told(world("a", theirs, inputs=Inputs(claims={"a": None}), former="plugged in: none"))
+    assert found == ("False", "FailedAttachVolume", 'the machine has another disk "a"')
+
+
 def test_failures_are_in_the_words_of_who_failed() -> None:
     assert told(world("a", unplugged={"a": "no room"})) == ("False", "FailedAttachVolume", '"a": no room')
     assert told(world("", MINE, unplugged={"a": "busy"})) == ("False", "FailedAttachVolume", '"a": busy')
