@@ -13,7 +13,7 @@ _RUNNING = "Running"
 _ON_ITS_WAY = frozenset({"", "Completed", "ContainerCreating", "PodInitializing", "Pending", "NotFound"})
 _UNSCHEDULABLE = "Unschedulable"
 _CLAIM_LOST = "ClaimLost"
-_CAUSE = " and "
+_AND, _WAITS = " and ", "waiting for "
 _QUARTER = 25
 _NOT_STARTED = "not taken up by CDI yet: is its controller running?"
 
@@ -76,8 +76,10 @@ def _trouble(datavolume: DataVolume) -> str:
 
 
 def _is_stuck(bound: Condition) -> bool:
-    """A claim that is only pending says no more; a cause comes after "and", as of a clone whose source is in use."""
-    return bound.reason.startswith("Err") or bound.reason == _CLAIM_LOST or _CAUSE in bound.message
+    """A claim that is only pending says no more; its newest event comes after "and", and is no trouble if it waits."""
+    event = bound.message.partition(_AND)[2]
+    told = bool(event) and not event.lower().startswith(_WAITS)
+    return bound.reason.startswith("Err") or bound.reason == _CLAIM_LOST or told
 
 
 def _complains(running: Condition | None) -> bool:

@@ -12,6 +12,7 @@ FAILED = {"type": "Running", "status": "False", "reason": "Error", "message": "U
 QUOTA = {"type": "Bound", "status": "False", "reason": "ErrExceededQuota", "message": "exceeded quota: small"}
 STARTING = {"type": "Running", "status": "False", "reason": "ContainerCreating", "message": "..."}
 UNBOUND = {"type": "Bound", "status": "False", "reason": "Pending", "message": "PVC data Pending"}
+PROVISIONING = UNBOUND | {"message": "target PVC copy Pending and Waiting for a volume to be created either by ..."}
 IN_USE = {
     "type": "Bound",
     "status": "False",
@@ -30,6 +31,7 @@ HEAD = "DataVolume data-1a2b3c4d"
         ("ImportInProgress", {"conditions": [FAILED]}, f"{HEAD} ImportInProgress: Unable to connect: 404 Not Found"),
         ("Pending", {"conditions": [QUOTA]}, f"{HEAD} Pending: exceeded quota: small"),
         ("CloneScheduled", {"conditions": [UNBOUND]}, f"{HEAD} CloneScheduled"),
+        ("CloneInProgress", {"conditions": [PROVISIONING]}, f"{HEAD} CloneInProgress"),
         ("CloneInProgress", {"conditions": [IN_USE]}, f"{HEAD} CloneInProgress: {IN_USE['message']}"),
         ("Pending", {"conditions": [UNSCHEDULABLE, UNBOUND]}, f"{HEAD} Pending: cannot be scheduled"),
         ("Pending", {"conditions": [UNSCHEDULABLE, IN_USE]}, f"{HEAD} Pending: {IN_USE['message']}"),
