@@ -118,3 +118,68 @@ async def test_a_disk_that_somebody_deletes_is_not_made_again(world: World, brid
     assert over["status"]["reason"] == "VolumeLost"
     assert await world.find(DATAVOLUMES) == []
     await removed(world, "data")
+
+
+async def waiting_message(world: World, name: str) -> str:
+    pod = await world.get(PODS, name)
+    statuses = (pod or {}).get("status", {}).get("containerStatuses", [])
+    return str(statuses[0]["state"].get("waiting", {}).get("message", "")) if statuses else ""
+
+
+@pytest.mark.parametrize("grace", [None, 0], ids=["", "by force"])
+async def test_one_machine_at_a_time_has_a_disk(world: World, bridge: Bridge, grace: int | None) -> None:
+    await bridge.start()
+    await claim(world, "data")
+    await world.create(PODS, using(world, "data"))
+    await world.ready("with-data", seconds=120)
+    second = using(world, "data")
+    second["metadata"]["name"] = "second"
+    await world.create(PODS, second)
+
+    async def waits() -> bool:
+        return "Multi-Attach error" in await waiting_message(world, "second")
+
+    await eventually(waits, lambda: f"the second Pod waits; {bridge.tail()}")
+    assert len(await world.vms()) == 1
+    await world.client.delete(PODS, world.namespace, "with-data", grace_seconds=grace)
+    await world.ready("second", seconds=120)
+    (vm,) = await world.vms()
+    assert vm["metadata"]["name"] == "second"
+    await world.client.delete(PODS, world.namespace, "second")
+    await world.client.delete(PERSISTENTVOLUMECLAIMS, world.namespace, "data")
+
+    async def nothing() -> bool:
+        return not (await volumes_left(world) or await world.find(DATAVOLUMES))
+
+    await eventually(nothing, lambda: f"no disk left; {bridge.tail()}", seconds=90)
+
+
+async def test_a_disk_that_an_administrator_keeps_survives_its_volume(world: World, bridge: Bridge) -> None:
+    await bridge.start()
+    await claim(world, "data")
+    await world.create(PODS, using(world, "data"))
+    await world.ready("with-data", seconds=120)
+    volume = (await bound(world, "data"))["spec"]["volumeName"]
+    (made,) = await world.find(DATAVOLUMES)
+    keep = {"spec": {"persistentVolumeReclaimPolicy": "Retain"}}
+    await world.client.patch(PERSISTENTVOLUMES, None, volume, keep, kind=PatchType.MERGE)
+    await world.client.delete(PODS, world.namespace, "with-data")
+    await world.client.delete(PERSISTENTVOLUMECLAIMS, world.namespace, "data")
+
+    async def released() -> bool:
+        found = decoded(await world.client.get(PERSISTENTVOLUMES, None, volume))
+        return bool(found["status"]["phase"] == "Released")
+
+    await eventually(released, lambda: f"{volume} Released; {bridge.tail()}", seconds=90)
+    await world.client.delete(PERSISTENTVOLUMES, None, volume)
+
+    async def let_go() -> bool:
+        return volume not in [one["metadata"]["name"] for one in await volumes_left(world)]
+
+    await eventually(let_go, lambda: f"{volume} gone; {bridge.tail()}")
+    (kept,) = await world.find(DATAVOLUMES)
+    assert kept["metadata"]["uid"] == made["metadata"]["uid"]
+    real = await world.get(PERSISTENTVOLUMECLAIMS, made["metadata"]["name"])
+    assert real is not None
+    assert "deletionTimestamp" not in real["metadata"]
+    await world.client.delete(DATAVOLUMES, world.namespace, made["metadata"]["name"])
