@@ -37,7 +37,7 @@ runtime-image: $(STAMP) ## The image that runs application images: build/runtime
 	@$(BIN)/kubelet-bridge dev images container-disk runtime build
 
 test: $(STAMP) cluster-binaries ## Run every test: pure, integration, whole cluster, crashes
-	@$(BIN)/python -m pytest -n 2 --dist loadgroup --reruns 1 --only-rerun '^AssertionError: not within [0-9]+ s' --rerun-show-tracebacks -rR
+	@$(BIN)/python -m pytest -n 2 --reruns 1 --only-rerun '^AssertionError: not within [0-9]+ s' --rerun-show-tracebacks -rR
 
 test-fast: $(STAMP) ## Run the tests that need no cluster
 	@$(BIN)/python -m pytest -m 'not cluster and not crash' --failed-first

@@ -3,10 +3,12 @@
 import asyncio
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from blockbuster import BlockBuster
 from hypothesis import HealthCheck, settings
+from xdist.scheduler import LoadScopeScheduling
 
 pytest_plugins = [
     "tests.support.cluster",
@@ -39,10 +41,18 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     items.sort(key=ring)
 
 
-def pytest_itemcollected(item: pytest.Item) -> None:
-    """Where tests run side by side, those that share a cluster stay together."""
-    if _parts(item)[0] in _CLUSTER_RINGS:
-        item.add_marker(pytest.mark.xdist_group("guests" if "guests" in _parts(item) else "cluster"))
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
+    """Where tests run side by side: real guests one after the other, a file's tests of a cluster together."""
+
+    class Scheduling(LoadScopeScheduling):  # type: ignore[misc]
+        def _split_scope(self, nodeid: str) -> str:
+            path = nodeid.partition("::")[0]
+            if "/guests/" in path:
+                return "guests"
+            return path if _CLUSTER_RINGS & set(path.split("/")) else nodeid
+
+    return Scheduling(config, log)
 
 
 def _parts(item: pytest.Item) -> tuple[str, ...]:
