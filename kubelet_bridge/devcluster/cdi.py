@@ -26,6 +26,7 @@ from kubelet_bridge.model.resources import CDIS, CUSTOMRESOURCEDEFINITIONS, DATA
 
 NAMESPACE = "cdi"
 _LOCAL = "127.0.0.1"
+_VERSION = f"v{pinned_version('cdi')}"
 _REGISTRY = "quay.io/kubevirt"
 _LAST = frozenset({"APIService", "MutatingWebhookConfiguration", "ValidatingWebhookConfiguration"})
 """Objects that send the API server's own requests to cdi-apiserver, which has to answer by then."""
@@ -56,13 +57,12 @@ def _controller(layout: Layout, state: ClusterState) -> Component:
         str(layout.bin / "cdi-controller"), f"-kubeconfig={kubeconfig}", f"-metrics-address={_LOCAL}:{port}",
         f"-token-key-directory={layout.token_keys}",
     ]  # fmt: skip
-    version = f"v{pinned_version('cdi')}"
     environment = {
         "KUBECONFIG": kubeconfig,
-        "IMPORTER_IMAGE": f"{_REGISTRY}/cdi-importer:{version}",
-        "CLONER_IMAGE": f"{_REGISTRY}/cdi-cloner:{version}",
-        "UPLOADSERVER_IMAGE": f"{_REGISTRY}/cdi-uploadserver:{version}",
-        "OVIRT_POPULATOR_IMAGE": f"{_REGISTRY}/ovirt-populator:{version}",
+        "IMPORTER_IMAGE": f"{_REGISTRY}/cdi-importer:{_VERSION}",
+        "CLONER_IMAGE": f"{_REGISTRY}/cdi-cloner:{_VERSION}",
+        "UPLOADSERVER_IMAGE": f"{_REGISTRY}/cdi-uploadserver:{_VERSION}",
+        "OVIRT_POPULATOR_IMAGE": f"{_REGISTRY}/ovirt-populator:{_VERSION}",
         "UPLOADPROXY_SERVICE": "cdi-uploadproxy",
         "UPLOAD_SERVER_CERT_FILE": str(layout.certificate(UPLOAD_SERVER_CA)),
         "UPLOAD_SERVER_KEY_FILE": str(layout.key(UPLOAD_SERVER_CA)),
@@ -160,11 +160,10 @@ def _encoded(path: Path) -> str:
 
 def _cdi() -> Manifest:
     """With the status that cdi-operator leaves: this kind has no subresource for it."""
-    version = f"v{pinned_version('cdi')}"
     return {
         "apiVersion": CDIS.api_version, "kind": CDIS.kind, "metadata": {"name": NAMESPACE},
         "spec": {"config": {"featureGates": ["HonorWaitForFirstConsumer"]}},
         "status": {
-            "phase": "Deployed", "operatorVersion": version, "observedVersion": version, "targetVersion": version,
+            "phase": "Deployed", "operatorVersion": _VERSION, "observedVersion": _VERSION, "targetVersion": _VERSION,
         },
     }  # fmt: skip

@@ -4,6 +4,8 @@ CDI tells of failures in conditions, while its phase stays that of the attempt u
 (``pkg/controller/datavolume/conditions.go``).
 """
 
+import re
+
 from kubelet_bridge.model.meta import Condition
 from kubelet_bridge.model.snapshot import EventType, PodEvent
 from kubelet_bridge.model.storage import DataVolume, DataVolumePhase
@@ -13,6 +15,7 @@ _RUNNING = "Running"
 _ON_ITS_WAY = frozenset({"", "Completed", "ContainerCreating", "PodInitializing", "Pending", "NotFound"})
 _UNSCHEDULABLE = "Unschedulable"
 _CLAIM_LOST = "ClaimLost"
+_POPULATOR = re.compile(r"^\[prime-[^]]*] : ")
 _AND, _WAITS = " and ", "waiting for "
 _QUARTER = 25
 _NOT_STARTED = "not taken up by CDI yet: is its controller running?"
@@ -77,7 +80,7 @@ def _trouble(datavolume: DataVolume) -> str:
 
 def _is_stuck(bound: Condition) -> bool:
     """A claim that is only pending says no more; its newest event comes after "and", and is no trouble if it waits."""
-    event = bound.message.partition(_AND)[2]
+    event = _POPULATOR.sub("", bound.message.partition(_AND)[2])
     told = bool(event) and not event.lower().startswith(_WAITS)
     return bound.reason.startswith("Err") or bound.reason == _CLAIM_LOST or told
 

@@ -12,7 +12,9 @@ FAILED = {"type": "Running", "status": "False", "reason": "Error", "message": "U
 QUOTA = {"type": "Bound", "status": "False", "reason": "ErrExceededQuota", "message": "exceeded quota: small"}
 STARTING = {"type": "Running", "status": "False", "reason": "ContainerCreating", "message": "..."}
 UNBOUND = {"type": "Bound", "status": "False", "reason": "Pending", "message": "PVC data Pending"}
-PROVISIONING = UNBOUND | {"message": "target PVC copy Pending and Waiting for a volume to be created either by ..."}
+PROVISIONING = UNBOUND | {
+    "message": "target PVC copy Pending and [prime-1] : Waiting for a volume to be created either by ..."
+}
 IN_USE = {
     "type": "Bound",
     "status": "False",
