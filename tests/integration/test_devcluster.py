@@ -21,6 +21,8 @@ from tests.support.cluster import run_apart
 pytestmark = [pytest.mark.cluster, pytest.mark.timeout(240)]
 
 WITHOUT_HOSTS = Options(hosts=0)
+PROGRAMS = 8
+"""etcd, three of Kubernetes, two of KubeVirt, two of CDI."""
 
 
 @pytest.fixture(scope="module")
@@ -59,7 +61,7 @@ async def test_up_again_changes_nothing(cluster: DevCluster, client: Client) -> 
     before, state = await asyncio.to_thread(_pids, cluster), cluster.state
     assert await cluster.up() == state
     assert await asyncio.to_thread(_pids, cluster) == before
-    assert [row.state for row in await cluster.status()] == ["running"] * 6
+    assert [row.state for row in await cluster.status()] == ["running"] * PROGRAMS
 
 
 async def test_kubevirt_defaults_a_vm_and_answers_subresources(client: Client) -> None:
@@ -160,8 +162,8 @@ async def test_up_is_killed_beside_another_cluster_and_leaves_nothing(
     for component in ("etcd", "kube-apiserver", "virt-controller"):
         await _kill_up_at(second, component)
     state = await second.up(WITHOUT_HOSTS)
-    assert [row.state for row in await second.status()] == ["running"] * 6
-    assert len(await asyncio.to_thread(processes.belonging_to, second.layout)) == 6
+    assert [row.state for row in await second.status()] == ["running"] * PROGRAMS
+    assert len(await asyncio.to_thread(processes.belonging_to, second.layout)) == PROGRAMS
     assert not set(msgspec.structs.astuple(state.ports)) & set(msgspec.structs.astuple(cluster.state.ports))
     assert state.pod_cidr != cluster.state.pod_cidr
     async with second.client() as other:
@@ -170,7 +172,7 @@ async def test_up_is_killed_beside_another_cluster_and_leaves_nothing(
     assert await asyncio.to_thread(processes.belonging_to, second.layout) == []
     assert state.interface is None or not await asyncio.to_thread(network.is_prepared, state.pod_cidr)
     assert not second.layout.directory.exists()
-    assert [row.state for row in await cluster.status()] == ["running"] * 6
+    assert [row.state for row in await cluster.status()] == ["running"] * PROGRAMS
 
 
 @pytest.mark.parametrize("lost", ["record", "directory"])
