@@ -13,6 +13,7 @@ from kubelet_bridge.devcluster.devhost.domains import Domain, Key
 from kubelet_bridge.devcluster.devhost.faultbook import FaultBook
 from kubelet_bridge.devcluster.devhost.faults import Fault
 from kubelet_bridge.devcluster.devhost.guestspec import guest_spec, last_state
+from kubelet_bridge.devcluster.devhost.leftovers import Leftovers
 from kubelet_bridge.devcluster.devhost.mover import Mover, Parts
 from kubelet_bridge.devcluster.devhost.runtime import Guest
 from kubelet_bridge.devcluster.devhost.vmistatus import Document, GuestView
@@ -44,6 +45,7 @@ class Handler:
         self._domains = parts.domains
         self._launchers = parts.launchers
         self._runtime = parts.runtime
+        self._leftovers = Leftovers(parts.runtime, parts.vmis)
         self._queue = parts.queue
         self._clock = parts.clock
         self._mover = mover
@@ -63,7 +65,7 @@ class Handler:
             group.create_task(self._vmis.incoming.run(), name="vmis-incoming")
             for cache in (self._launchers, self._vmis.owned, self._vmis.incoming):
                 await cache.wait_synced()
-            await self._runtime.retain(self._vmis.unfinished())
+            await self._leftovers.begin()
             for key in self._launchers.keys():  # noqa: SIM118 - a method of its own: also those whose instance has gone
                 self._queue.add(key)
             for index in range(_WORKERS):
@@ -98,6 +100,7 @@ class Handler:
             return
         domain = self._domains.get(uid) or await self._begin(vmi)
         if domain is not None:
+            self._leftovers.found(uid)
             await self._drive(key, vmi, domain)
 
     async def _drive(self, key: Key, vmi: Document, domain: Domain) -> None:
@@ -141,6 +144,7 @@ class Handler:
         pods = [pod for pod in self._launchers.of(vmi["metadata"]["uid"]) if pod.status.phase == "Running"]
         launcher = next((pod for pod in pods if not self._domains.has_ended(pod.metadata.uid)), None)
         if launcher is None:
+            await self._leftovers.end(vmi["metadata"]["uid"])
             return None
         guest = await self._runtime.adopt(guest_spec(vmi, launcher), last_state(vmi, self._clock()))
         if guest is not None:
@@ -205,19 +209,21 @@ class Handler:
         """A VirtualMachineInstance has ended for good, whoever said so."""
         if (domain := self._domains.get(uid)) is not None:
             await self._destroy(domain)
+        await self._leftovers.end(uid)
         for launcher in self._launchers.of(uid):
             self._domains.end(launcher.metadata.uid)
 
     async def _left(self, key: Key) -> None:
         """A VirtualMachineInstance is in neither cache: gone, moved away, or not ours yet."""
         domains, launchers = self._domains.of(key), self._launchers.of_key(key)
-        if not domains and not launchers:
+        if not domains and not launchers and not self._leftovers.has(key):
             return
         vmi = await self._vmis.find(*key)
         ours = vmi["metadata"]["uid"] if vmi and vmi["status"].get("nodeName") == self._node else ""
         for domain in domains:
             if domain.guest.spec.uid != ours:
                 await self._destroy(domain)
+        await self._leftovers.end_all(key, but=ours)
         for pod in launchers:
             if vmi is None or self._mover.is_over_for(vmi, pod):
                 self._domains.end(pod.metadata.uid)

@@ -54,10 +54,14 @@ class VmiClient:
         found = [cached for informer in (self.owned, self.incoming) if (cached := informer.get(namespace, name))]
         return msgspec.json.decode(max(found, key=_version).raw) if found else None
 
-    def unfinished(self) -> set[str]:
-        """The uids of those that have not ended, as far as the caches know."""
+    def unfinished(self) -> dict[str, tuple[str, str]]:
+        """Those that have not ended, as far as the caches know: namespace and name by uid."""
         every = (msgspec.json.decode(cached.raw) for part in (self.owned, self.incoming) for cached in part.all())
-        return {vmi["metadata"]["uid"] for vmi in every if not VmiPhase(vmi["status"].get("phase", "")).final}
+        return {
+            vmi["metadata"]["uid"]: (vmi["metadata"]["namespace"], vmi["metadata"]["name"])
+            for vmi in every
+            if not VmiPhase(vmi["status"].get("phase", "")).final
+        }
 
     def is_stale(self, vmi: Document) -> bool:
         """Whether we have written a newer version than this one: its event is still on the way."""
