@@ -12,7 +12,7 @@ from aiohttp.test_utils import TestServer
 
 from kubelet_bridge.devcluster import storageclasses
 from kubelet_bridge.kube.client import PatchType
-from kubelet_bridge.model.resources import DATAVOLUMES, PERSISTENTVOLUMECLAIMS, PERSISTENTVOLUMES
+from kubelet_bridge.model.resources import DATAVOLUMES, PERSISTENTVOLUMECLAIMS, PERSISTENTVOLUMES, PODS, SECRETS
 from tests.support.bridge import Json, decoded, eventually
 from tests.support.devhost import Site
 
@@ -57,8 +57,18 @@ async def _until(site: Site, name: str, holds: Callable[[Json], Any], what: str)
     return await eventually(look, f"{name}: {what}", seconds=90)
 
 
+async def _bound(site: Site, claim: str) -> Json:
+    """CDI calls a DataVolume filled a moment before Kubernetes has given the volume to its claim."""
+
+    async def look() -> Json | None:
+        found: Json = decoded(await site.client.get(PERSISTENTVOLUMECLAIMS, site.namespace, claim))
+        return found if found["status"]["phase"] == "Bound" else None
+
+    return await eventually(look, f"{claim} Bound")
+
+
 async def _content(site: Site, claim: str) -> bytes:
-    found = decoded(await site.client.get(PERSISTENTVOLUMECLAIMS, site.namespace, claim))
+    found = await _bound(site, claim)
     volume = decoded(await site.client.get(PERSISTENTVOLUMES, None, found["spec"]["volumeName"]))
     directory: Path = site.cluster.layout.volumes / volume["spec"]["csi"]["volumeHandle"]
     file = directory / ("block" if volume["spec"]["volumeMode"] == "Block" else "disk.img")
@@ -76,6 +86,54 @@ async def test_an_import_and_a_clone_of_it(hosted: Site, url: str, mode: str) ->
     assert (await _content(hosted, "second")).rstrip(b"\0") == _DISK
 
 
+async def test_many_clones_of_one_claim_at_once(hosted: Site, url: str) -> None:
+    await _volume(hosted, "first", {"http": {"url": url}}, mode="Filesystem")
+    await _until(hosted, "first", lambda status: status.get("phase") == "Succeeded", "imported")
+    names = [f"clone-{number}" for number in range(8)]
+    for name in names:
+        await _volume(hosted, name, {"pvc": {"namespace": hosted.namespace, "name": "first"}}, mode="Filesystem")
+    for name in names:
+        await _until(hosted, name, lambda status: status.get("phase") == "Succeeded", "cloned")
+        assert (await _content(hosted, name)).rstrip(b"\0") == _DISK
+
+
+async def test_a_source_runs_not_before_it_has_its_secret(hosted: Site) -> None:
+    """However late cdi-controller is: it makes none for a Pod that runs."""
+    await _volume(hosted, "blank", {"blank": {}}, mode="Filesystem")
+    await _until(hosted, "blank", lambda status: status.get("phase") == "Succeeded", "made")
+    key = {"name": "CLIENT_KEY", "valueFrom": {"secretKeyRef": {"name": "source", "key": "tls.key"}}}
+    await hosted.client.create(PODS, hosted.namespace, {
+        "apiVersion": "v1", "kind": "Pod",
+        "metadata": {
+            "name": "source", "labels": {"app": "containerized-data-importer", "cdi.kubevirt.io": "cdi-clone-source"},
+        },
+        "spec": {
+            "containers": [{"name": "source", "image": "example.test/cloner:1", "env": [key]}],
+            "volumes": [{"name": "cdi-data-vol", "persistentVolumeClaim": {"claimName": "blank"}}],
+        },
+    })  # fmt: skip
+
+    async def reported() -> Json:
+        pod: Json = decoded(await hosted.client.get(PODS, hosted.namespace, "source"))
+        return pod["status"]
+
+    async def is_seen() -> Json | None:
+        status = await reported()
+        return status if status.get("containerStatuses") else None
+
+    status = await eventually(is_seen, "the source is seen by its kubelet")
+    assert status["phase"] == "Pending"
+    assert status["containerStatuses"][0]["state"]["waiting"]["reason"] == "ContainerCreating"
+    await hosted.client.create(SECRETS, hosted.namespace, {
+        "apiVersion": "v1", "kind": "Secret", "metadata": {"name": "source"}, "data": {},
+    })  # fmt: skip
+
+    async def runs() -> bool:
+        return bool((await reported())["phase"] == "Running")
+
+    await eventually(runs, "the source runs")
+
+
 async def test_a_checksum_that_is_wrong_and_a_url_that_is(hosted: Site, url: str) -> None:
     await _volume(hosted, "wrong", {"http": {"url": url, "checksum": f"sha256:{'0' * 64}"}}, mode="Block")
     await _until(hosted, "wrong", lambda status: status.get("phase") == "Failed", "failed")
@@ -86,6 +144,7 @@ async def test_a_checksum_that_is_wrong_and_a_url_that_is(hosted: Site, url: str
 async def test_a_claim_grows_and_a_volume_goes_with_it(hosted: Site) -> None:
     await _volume(hosted, "blank", {"blank": {}}, mode="Block")
     await _until(hosted, "blank", lambda status: status.get("phase") == "Succeeded", "made")
+    await _bound(hosted, "blank")
     grown = {"spec": {"resources": {"requests": {"storage": "32Mi"}}}}
     await hosted.client.patch(PERSISTENTVOLUMECLAIMS, hosted.namespace, "blank", grown, kind=PatchType.MERGE)
 

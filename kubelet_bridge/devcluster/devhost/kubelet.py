@@ -182,9 +182,11 @@ class Kubelet:
         if self._worker is None or view.stage is not Stage.RUNNING or not self._worker.is_for(pod):
             return view, None
         run = self._worker.look(pod, view.pod_ip)
+        if run.step is Step.CREATING:
+            return msgspec.structs.replace(view, stage=Stage.PULLING, pod_ip=pod.status.pod_ip), run
         if run.step is Step.DONE:
             return msgspec.structs.replace(view, stage=Stage.ENDED), run
-        return msgspec.structs.replace(view, ready=run.step is Step.RUNNING), run
+        return msgspec.structs.replace(view, ready=run.ready), run
 
     async def _absent_disks(self, pod: Pod) -> frozenset[str]:
         """The container disks of a launcher that this host's mode cannot get. A Pod of another kind is only played."""

@@ -57,11 +57,13 @@ class Ends:
 
     @contextlib.asynccontextmanager
     async def server(self) -> AsyncIterator["asyncio.Task[str]"]:
-        """The target's Pod, once it answers."""
-        tls = await asyncio.to_thread(credentials.server, self.secret("server"))
+        """The target's Pod, once it says that it listens."""
+        tls, listening = await asyncio.to_thread(credentials.server, self.secret("server")), asyncio.Event()
         async with asyncio.TaskGroup() as group:
-            task = group.create_task(uploading.serve(self.upload, self.target, "127.0.0.1", tls, port=self.port))
-            await self._answers()
+            task = group.create_task(
+                uploading.serve(self.upload, self.target, "127.0.0.1", tls, port=self.port, listening=listening.set)
+            )
+            await listening.wait()
             yield task
             task.cancel()
 
@@ -70,17 +72,6 @@ class Ends:
         tls = await asyncio.to_thread(credentials.client, self.secret(client), self.clone.authority)
         await cloning.send(self.clone, self.source, "127.0.0.1", tls, told.append)
         return told
-
-    async def _answers(self) -> None:
-        while True:
-            try:
-                _, writer = await asyncio.open_connection("127.0.0.1", self.port)
-            except ConnectionError:
-                await asyncio.sleep(0.01)
-            else:
-                writer.close()
-                await writer.wait_closed()
-                return
 
 
 def _image(directory: Path, *, block: bool) -> ClaimedImage:

@@ -2,7 +2,7 @@
 
 import asyncio
 import ssl
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -13,12 +13,13 @@ from aiohttp.test_utils import TestServer
 
 from kubelet_bridge.devcluster.devhost.cdi import worker
 from kubelet_bridge.devcluster.devhost.cdi.lookups import Lookups
-from kubelet_bridge.devcluster.devhost.cdi.run import Run, Step
+from kubelet_bridge.devcluster.devhost.cdi.run import Run, Step, with_run
 from kubelet_bridge.devcluster.devhost.cdi.worker import Worker
 from kubelet_bridge.devcluster.devhost.faultbook import FaultBook
 from kubelet_bridge.devcluster.devhost.faults import Fault, FaultKind
+from kubelet_bridge.devcluster.devhost.podstatus import PodView, Stage, pod_status
 from kubelet_bridge.devcluster.devhost.storage.claimed import ClaimedImage, ClaimedImages
-from kubelet_bridge.errors import Transient
+from kubelet_bridge.errors import NotFound, Transient
 from kubelet_bridge.model.core import Pod
 
 _DISK = b"disk" + bytes(1 << 20)
@@ -38,10 +39,15 @@ class _Images(ClaimedImages):
 
 
 class _Lookups(Lookups):
-    """Nobody asks: an importer needs nothing."""
+    """An importer needs nothing; the Secret of another Pod is there when it is in ``secrets``."""
 
     def __init__(self) -> None:
-        return
+        self.secrets = dict[str, Mapping[str, bytes]]()
+
+    async def secret(self, namespace: str, name: str) -> Mapping[str, bytes]:
+        if name not in self.secrets:
+            raise NotFound(404, "NotFound", f'secrets "{name}" not found')
+        return self.secrets[name]
 
 
 class Site:
@@ -50,9 +56,10 @@ class Site:
     def __init__(self, directory: Path, url: str) -> None:
         (directory / "volume").mkdir()
         self.images = _Images(ClaimedImage(directory / "volume" / "disk.img", False, 4 << 20, "data"))
+        self.lookups = _Lookups()
         self.faults = FaultBook(directory / "faults.json", self._spent)
         self.worker = Worker(
-            self.images, _Lookups(), self.faults, lambda: ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER),
+            self.images, self.lookups, self.faults, lambda: ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER),
             lambda: datetime.now(UTC),
         )  # fmt: skip
         self.pod = _pod(url)
@@ -72,19 +79,20 @@ class Site:
         self.spent.append(rule.id)
 
 
-def _pod(url: str) -> Pod:
+def _pod(url: str, component: str = "importer", phase: str = "Pending") -> Pod:
     variables = {
         "IMPORTER_SOURCE": "http", "IMPORTER_CONTENTTYPE": "kubevirt", "IMPORTER_ENDPOINT": url,
         "IMPORTER_IMAGE_SIZE": "2Mi",
     }  # fmt: skip
     document = {
         "metadata": {
-            "name": "importer-data", "namespace": "shop", "uid": "p1",
-            "labels": {"app": "containerized-data-importer", "cdi.kubevirt.io": "importer"},
+            "name": f"{component}-data", "namespace": "shop", "uid": "p1",
+            "labels": {"app": "containerized-data-importer", "cdi.kubevirt.io": component},
         },
+        "status": {"phase": phase},
         "spec": {
             "containers": [{
-                "name": "importer", "env": [{"name": name, "value": value} for name, value in variables.items()],
+                "name": component, "env": [{"name": name, "value": value} for name, value in variables.items()],
             }],
             "volumes": [{"name": "cdi-data-vol", "persistentVolumeClaim": {"claimName": "data"}}],
         },
@@ -114,7 +122,7 @@ async def url(have: dict[str, bytes]) -> AsyncIterator[str]:
 @pytest.fixture
 async def site(tmp_path: Path, url: str, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Site]:
     monkeypatch.setattr(worker, "_FAILED_SECONDS", 0.01)
-    monkeypatch.setattr(worker, "_MOUNT_SECONDS", 0.01)
+    monkeypatch.setattr(worker, "_CREATION_SECONDS", 0.01)
     monkeypatch.setattr(worker, "backoff", lambda restarts: 0.01 if restarts else 0.0)
     one = Site(tmp_path, url)
     running = asyncio.get_running_loop().create_task(one.worker.run())
@@ -150,6 +158,47 @@ async def test_a_volume_that_is_not_there_yet_is_waited_for_without_a_restart(
     await site.until(Step.DONE, 0)
 
 
+async def test_a_container_whose_secret_is_not_there_is_not_created(site: Site) -> None:
+    """CDI makes the Secret of a clone's source only as long as the Pod is not seen to run."""
+    site.pod = _pod("", "cdi-clone-source")
+    for _ in range(5):
+        run = site.worker.look(site.pod, _ADDRESS)
+        assert run == Run(Step.CREATING)
+        status = pod_status(site.pod, PodView(Stage.PULLING, "10.0.0.1"), datetime.now(UTC))
+        assert with_run(status, run) == status
+        await asyncio.sleep(0.02)
+    site.lookups.secrets[site.pod.metadata.name] = {}
+    failed = await site.until(Step.FAILED, 0)
+    assert "has no tls.crt" in failed.message, "it was begun with what the Secret holds"
+
+
+async def test_an_upload_server_is_ready_when_it_listens(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What CDI waits for before it makes the source of a clone."""
+    begun, go_on = asyncio.Event(), asyncio.Event()
+
+    async def serve(*_: object, listening: Callable[[], None]) -> None:
+        begun.set()
+        await go_on.wait()
+        listening()
+        await asyncio.Event().wait()
+
+    monkeypatch.setattr(worker.uploading, "serve", serve)
+    monkeypatch.setattr(worker.credentials, "server", lambda _secret: None)
+    site.pod = _pod("", "cdi-upload-server")
+    site.lookups.secrets[site.pod.metadata.name] = {}
+    await site.until(Step.RUNNING, 0)
+    await begun.wait()
+    assert not site.worker.look(site.pod, _ADDRESS).ready
+    go_on.set()
+    while not site.worker.look(site.pod, _ADDRESS).ready:
+        await asyncio.sleep(0.01)
+
+
+async def test_a_pod_that_ran_under_an_earlier_host_is_not_pending_again(site: Site) -> None:
+    site.images.bound, site.pod = False, _pod("", phase="Running")
+    assert site.worker.look(site.pod, _ADDRESS).step is Step.RUNNING
+
+
 async def test_faults_are_for_the_claim_that_is_filled(site: Site, have: dict[str, bytes]) -> None:
     have["disk"] = _DISK
     await site.faults.set(Fault(FaultKind.IMPORT_ERROR, "shop/data", once=True, id="one"))
@@ -163,7 +212,7 @@ async def test_faults_are_for_the_claim_that_is_filled(site: Site, have: dict[st
 async def test_a_stalled_import_goes_on_when_the_fault_is_cleared(site: Site, have: dict[str, bytes]) -> None:
     have["disk"] = _DISK
     await site.faults.set(Fault(FaultKind.IMPORT_STALL, "shop/data", id="one"))
-    assert site.worker.look(site.pod, _ADDRESS).step is Step.RUNNING
+    await site.until(Step.RUNNING, 0)
     await asyncio.sleep(0.05)
     assert not await asyncio.to_thread(site.images.image.path.exists)
     await site.faults.clear("one")

@@ -21,8 +21,12 @@ _FIRST_BACKOFF, _LONGEST_BACKOFF = 10.0, 300.0
 
 
 class Step(StrEnum):
-    """Of one run of the container. ``FAILED`` has just ended with an error, ``BACKOFF`` waits to be run again."""
+    """Of one run of the container. ``FAILED`` has just ended with an error, ``BACKOFF`` waits to be run again.
 
+    Before the first one, ``CREATING``: the Pod is pending until what the container needs is there.
+    """
+
+    CREATING = "creating"
     RUNNING = "running"
     FAILED = "failed"
     BACKOFF = "backoff"
@@ -37,13 +41,20 @@ class Run(msgspec.Struct, frozen=True):
         message: the termination message of the last run that ended.
         ended: when that was.
         progress: percent, of what is done.
+        serving: its readiness probe would be answered; one without a probe is always serving.
     """
 
-    step: Step = Step.RUNNING
+    step: Step = Step.CREATING
     restarts: int = 0
     message: str = ""
     ended: datetime | None = None
     progress: float = 0.0
+    serving: bool = True
+
+    @property
+    def ready(self) -> bool:
+        """Whether its container is."""
+        return self.step is Step.RUNNING and self.serving
 
 
 def backoff(restarts: int) -> float:
@@ -53,6 +64,8 @@ def backoff(restarts: int) -> float:
 
 def with_run(status: PodStatus, run: Run) -> PodStatus:
     """What is reported of a Pod whose first container is at ``run``."""
+    if run.step is Step.CREATING:
+        return status
     first, *others = status.container_statuses
     return msgspec.structs.replace(status, container_statuses=[_container(first, run), *others])
 
@@ -68,7 +81,7 @@ def _container(status: ContainerStatus, run: Run) -> ContainerStatus:
         state = ContainerState(waiting=ContainerStateWaiting("CrashLoopBackOff", message))
     return msgspec.structs.replace(
         status, state=state, last_state=last, started=run.step is Step.RUNNING, restart_count=run.restarts,
-        ready=run.step is Step.RUNNING,
+        ready=run.ready,
     )  # fmt: skip
 
 

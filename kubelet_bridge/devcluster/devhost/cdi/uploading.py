@@ -6,6 +6,7 @@ hosts, so neither packs them as CDI's own cloner does.
 
 import asyncio
 import ssl
+from collections.abc import Callable
 
 from aiohttp import web
 
@@ -23,10 +24,14 @@ _PATHS = ("/v1beta1/upload", "/v1beta1/upload-async")
 _BLOCK = 1 << 20
 
 
-async def serve(work: Upload, image: ClaimedImage, address: str, tls: ssl.SSLContext, *, port: int = PORT) -> str:
+async def serve(
+    work: Upload, image: ClaimedImage, address: str, tls: ssl.SSLContext, *, port: int = PORT,
+    listening: Callable[[], None] = lambda: None,
+) -> str:  # fmt: skip
     """Return when a disk has come and is in its volume: what kind of transfer that was, ``Clone`` or ``Upload``.
 
-    A transfer that fails is answered with an error, and the next one is waited for.
+    A transfer that fails is answered with an error, and the next one is waited for. ``listening`` is called when the
+    readiness probe would be answered: CDI starts the source of a clone not before that.
 
     Raises:
         Transient: the address cannot be listened on.
@@ -39,6 +44,7 @@ async def serve(work: Upload, image: ClaimedImage, address: str, tls: ssl.SSLCon
             await web.TCPSite(runner, address, port, ssl_context=tls).start()
         except OSError as error:
             raise Transient(f"cannot listen on {address}: {error}", reason="NoAddress") from error
+        listening()
         return await server.received()
     finally:
         await runner.cleanup()

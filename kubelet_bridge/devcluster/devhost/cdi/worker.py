@@ -22,7 +22,7 @@ log = structlog.get_logger(__name__)
 _FAILED_SECONDS = 1.0
 """How long a run that failed is shown as such, before it is waited with or run again."""
 
-_MOUNT_SECONDS = 1.0
+_CREATION_SECONDS = 0.5
 
 
 class _Job(msgspec.Struct):
@@ -73,7 +73,8 @@ class Worker:
                 return Run()
             statuses = pod.status.container_statuses
             restarts = statuses[0].restart_count if statuses else 0
-            first = Run(restarts=restarts if isinstance(restarts, int) else 0)
+            step = Step.RUNNING if pod.status.phase == "Running" else Step.CREATING
+            first = Run(step, restarts if isinstance(restarts, int) else 0, serving=step is not Step.RUNNING)
             task = self._group.create_task(self._work(pod, address), name=f"cdi-{pod.metadata.name}")
             job = self._jobs[uid] = _Job(task, first)
         return job.run
@@ -98,22 +99,20 @@ class Worker:
                 return
 
     async def _once(self, pod: Pod, address: str, tls: ssl.SSLContext) -> str:
-        """One run of the container; the termination message of one that ended well."""
-        task = work.of(pod)
+        """One run of the container, once it can be created; the termination message of one that ended well."""
+        uid, task = pod.metadata.uid, work.of(pod)
         if task is None:
             raise Terminal("not a Pod of CDI's")
-        image = await self._mounted(task)
+        image = await self._prepared(task)
+        self._set(uid, step=Step.RUNNING, serving=not isinstance(task, Upload))
         await self._misbehave(task, image)
         match task:
             case Import():
-                return await self._import(pod.metadata.uid, task, image, address, tls)
+                return await self._import(uid, task, image, address, tls)
             case Upload():
-                secret = await self._lookups.secret(task.namespace, task.secret)
-                context = await asyncio.to_thread(credentials.server, secret)
-                kind = await uploading.serve(task, image, address, context)
-                return _message(f"{kind} Complete", preallocationApplied=False)
+                return await self._upload(uid, task, image, address)
             case Clone():
-                return await self._clone(pod.metadata.uid, task, image, address, tls)
+                return await self._clone(uid, task, image, address, tls)
 
     async def _import(self, uid: str, task: Import, image: ClaimedImage, address: str, tls: ssl.SSLContext) -> str:
         async with progress.served(address, tls, self._series(uid, progress.IMPORT, task.owner)):
@@ -124,6 +123,12 @@ class Worker:
             except (Terminal, Transient) as error:
                 raise Transient(_unable(error.message), reason=error.reason) from error
         return _message(importer.COMPLETE, scratchSpaceRequired=False, preallocationApplied=False)
+
+    async def _upload(self, uid: str, task: Upload, image: ClaimedImage, address: str) -> str:
+        secret = await self._lookups.secret(task.namespace, task.secret)
+        context = await asyncio.to_thread(credentials.server, secret)
+        kind = await uploading.serve(task, image, address, context, listening=lambda: self._set(uid, serving=True))
+        return _message(f"{kind} Complete", preallocationApplied=False)
 
     async def _clone(self, uid: str, task: Clone, image: ClaimedImage, address: str, tls: ssl.SSLContext) -> str:
         secret = await self._lookups.secret(task.namespace, task.secret)
@@ -140,21 +145,29 @@ class Worker:
 
         return render
 
-    async def _mounted(self, task: Work) -> ClaimedImage:
-        """What a kubelet waits for before it starts a container, without end."""
+    async def _prepared(self, task: Work) -> ClaimedImage:
+        """What a kubelet waits for before it creates the container, without end: its volume, and its Secret.
+
+        The Pod is pending meanwhile, as it must be: CDI makes the Secret of no Pod that is seen to run
+        (pkg/controller/clone-controller.go, ensureCertSecret).
+        """
         said = ""
         while True:
             try:
-                found = await self._images.find(task.namespace, task.claim)
+                return await self._needed(task)
             except BridgeError as error:
                 if error.message != said:
-                    log.info("volume not mounted", claim=task.claim, namespace=task.namespace, error=error.message)
+                    log.info("container not created", claim=task.claim, namespace=task.namespace, error=error.message)
                     said = error.message
-                await asyncio.sleep(_MOUNT_SECONDS)
-                continue
-            if found is None:
-                raise Terminal(f"claim {task.claim} is on storage that no dev host has", reason="ForeignStorage")
-            return found
+                await asyncio.sleep(_CREATION_SECONDS)
+
+    async def _needed(self, task: Work) -> ClaimedImage:
+        found = await self._images.find(task.namespace, task.claim)
+        if found is None:
+            raise Terminal(f"claim {task.claim} is on storage that no dev host has", reason="ForeignStorage")
+        if not isinstance(task, Import):
+            await self._lookups.secret(task.namespace, task.secret)
+        return found
 
     async def _misbehave(self, task: Work, image: ClaimedImage) -> None:
         """What the faults set for the claim say."""
@@ -178,7 +191,7 @@ class Worker:
         if (wait := backoff(restarts)) > 0:
             self._set(uid, step=Step.BACKOFF)
             await asyncio.sleep(wait)
-        self._set(uid, step=Step.RUNNING, restarts=restarts + 1, progress=0.0)
+        self._set(uid, step=Step.RUNNING, serving=False, restarts=restarts + 1, progress=0.0)
 
     def _now(self) -> datetime:
         """In whole seconds, as the API server keeps it: what is reported must equal what was."""
