@@ -83,14 +83,20 @@ def datavolume(uid: str = "dv-1", *, phase: str = "", pvc_uid: str = UID, **fiel
 
 
 def backing(
-    uid: str = "real-1", *, size: str = "20Gi", capacity: str = "20Gi", owner: str = "dv-1", **head: Any
+    uid: str = "real-1",
+    *,
+    size: str = "20Gi",
+    capacity: str = "20Gi",
+    owner: str = "dv-1",
+    phase: str = "Bound",
+    **head: Any,
 ) -> PersistentVolumeClaim:
     """The real claim behind it."""
     owners = [{"kind": "DataVolume", "name": "data-1a2b3c4d", "uid": owner}]
     metadata = {"name": "data-1a2b3c4d", "namespace": "shop", "uid": uid, "ownerReferences": owners, **head}
     spec = {"resources": {"requests": {"storage": size}}}
     return msgspec.convert(
-        {"metadata": metadata, "spec": spec, "status": {"phase": "Bound", "capacity": {"storage": capacity}}},
+        {"metadata": metadata, "spec": spec, "status": {"phase": phase, "capacity": {"storage": capacity}}},
         PersistentVolumeClaim,
     )
 

@@ -54,6 +54,8 @@ def next_move(
     if claim.status.allocated_resource_statuses.get("storage") not in (IN_PROGRESS, INFEASIBLE):
         return Growth(Move.ANNOUNCE, wanted.ceil())
     needed = behind(intent, wanted)
+    if backing.phase is not ClaimPhase.BOUND:  # CDI calls a disk filled a moment before its claim is, and may grow
+        return Growth(Move.AWAIT_BACKING, needed)
     if backing.spec.resources.storage < Quantity.of_bytes(needed):
         return Growth(Move.GROW_BACKING, needed)
     if backing.capacity < Quantity.of_bytes(needed):

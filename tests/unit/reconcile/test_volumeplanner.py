@@ -234,6 +234,13 @@ def test_nothing_grows_while_the_disk_is_still_filled() -> None:
     assert (decided.step, decided.notes[0].message) == (None, "DataVolume data-1a2b3c4d ImportInProgress 25%")
 
 
+def test_a_real_claim_that_has_no_volume_yet_is_not_asked_to_grow() -> None:
+    """CDI says that a disk is filled a moment before its claim is bound, and only then does Kubernetes let it grow."""
+    growing = bound_claim("30Gi", allocatedResourceStatuses={"storage": "ControllerResizeInProgress"})
+    waiting = decide(**settled(claim=growing, backing=backing(phase="Pending")))
+    assert (waiting.step, waiting.requeue_after is not None) == (None, True)
+
+
 def released(intent: VolumeIntent = FULL, **changes: Any) -> dict[str, Any]:
     return settled(claim=None, intent=intent, volume=volume(PV, phase="Released")) | changes
 
