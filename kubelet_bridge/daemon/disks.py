@@ -60,6 +60,7 @@ class Disks:
         self._pods = node.pods
         self.view.subscribe(self._tell_pods)
         self.view.datavolumes.subscribe(self._tell_owner)
+        self.view.refusals.subscribe(self._tell_owner_of)
         self._vms = node.vms
         self._database = database
         self._events = events
@@ -85,6 +86,11 @@ class Disks:
         """Tell of the Pod whose VM boots from it, if that is a Pod of this node."""
         for pod in self._pods.by_index("uid", datavolume.head.labels.get(LABEL_POD_UID, "")):
             self._changed(PodKey(pod.head.namespace, pod.head.name, pod.head.uid))
+
+    def _tell_owner_of(self, claim: Cached) -> None:
+        """The same for the real claim of such a disk, which has the name of its DataVolume."""
+        if (datavolume := self.view.datavolumes.get(claim.head.namespace, claim.head.name)) is not None:
+            self._tell_owner(EventKind.MODIFIED, datavolume)
 
     async def run(self) -> None:
         """Once the caches are full: fill a lost store, then work on disks for ever."""

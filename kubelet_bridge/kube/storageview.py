@@ -9,6 +9,7 @@ import msgspec
 from kubelet_bridge.errors import Conflict, Invalid, NotFound, Transient
 from kubelet_bridge.kube.client import Client, PatchType
 from kubelet_bridge.kube.informer import Cached, Informer
+from kubelet_bridge.kube.refusals import CLAIM_UID, Refusals, by_uid
 from kubelet_bridge.kube.watch import EventKind
 from kubelet_bridge.model.core import Pod
 from kubelet_bridge.model.meta import FIELD_MANAGER, LABEL_MANAGED_BY, LABEL_POD_UID, MANAGED_BY, ObjectHead, PodKey
@@ -65,7 +66,7 @@ class _Answer(msgspec.Struct, frozen=True):
 
 
 class StorageView:
-    """Three informers and the requests around them. Satisfies ``reconcile.volumes.ports.StoragePort``.
+    """Four informers and the requests around them. Satisfies ``reconcile.volumes.ports.StoragePort``.
 
     Claims are all of the cluster's: nothing by which a server could select them tells ours from others. ``users`` gives
     the names of the VMs that have a claim, by namespace and name.
@@ -76,19 +77,20 @@ class StorageView:
         self._node = node_name
         self._users = users
         ours = f"{LABEL_MANAGED_BY}={MANAGED_BY}"
-        self.claims = Informer(client, PERSISTENTVOLUMECLAIMS)
+        self.claims = Informer(client, PERSISTENTVOLUMECLAIMS, indexers={CLAIM_UID: by_uid})
         self.volumes = Informer(client, PERSISTENTVOLUMES, label_selector=ours)
         self.datavolumes = Informer(client, DATAVOLUMES, label_selector=ours, indexers={_POD_UID: _by_pod_uid})
+        self.refusals = Refusals(client, self.claims)
 
     @property
     def informers(self) -> list[Informer]:
         """Every informer, to be run."""
-        return [self.claims, self.volumes, self.datavolumes]
+        return [self.claims, self.volumes, self.datavolumes, self.refusals.informer]
 
     async def wait_synced(self) -> None:
         """Return once claims and volumes have had their first list.
 
-        DataVolumes are not waited for: without CDI there are none, and claims have to be told so.
+        DataVolumes are not waited for: without CDI there are none, and claims have to be told so. Nor are refusals.
         """
         await asyncio.gather(self.claims.wait_synced(), self.volumes.wait_synced())
 
@@ -105,6 +107,8 @@ class StorageView:
         self.claims.subscribe(told(self._key_of_claim))
         self.volumes.subscribe(told(_key_of_volume))
         self.datavolumes.subscribe(told(_key_by_marks))
+        refused = told(self._key_of_claim)
+        self.refusals.subscribe(lambda claim: refused(EventKind.MODIFIED, claim))
 
     def _asks(self, head: ObjectHead) -> bool:
         """Whether a claim is for us to look at: it names us, or another provisioner and our node."""
@@ -139,10 +143,12 @@ class StorageView:
         if intent is None:
             return snapshot
         datavolume = self.datavolumes.get(intent.namespace, intent.datavolume)
+        backing = self._claim(intent.namespace, intent.datavolume)
         return msgspec.structs.replace(
             snapshot,
             datavolume=_DATAVOLUME.decode(datavolume.raw) if datavolume is not None else None,
-            backing=self._claim(intent.namespace, intent.datavolume),
+            backing=backing,
+            refusal=self.refusals.of(backing) if backing is not None else "",
             users=self._users(intent.namespace, intent.datavolume) if snapshot.claim is None else [],
         )
 
@@ -150,7 +156,12 @@ class StorageView:
         """In words, how far those disks of the Pod (of the machine ``key``) are that are not filled yet."""
         behind = (self._disk(key.namespace, claim) for claim in claim_names(pod).values())
         found = [*self._roots(key), *(one for one in behind if one is not None)]
-        return [progress.words(one) for one in found if not one.populated]
+        return [progress.words(one, self._refusal(one)) for one in found if not one.populated]
+
+    def _refusal(self, datavolume: DataVolume) -> str:
+        metadata = datavolume.metadata
+        claim = self._claim(metadata.namespace, metadata.name)
+        return self.refusals.of(claim) if claim is not None else ""
 
     def _roots(self, key: PodKey) -> list[DataVolume]:
         """What was made for its VM to boot from. It has no claim of the Pod's, and no row: the Pod owns it."""

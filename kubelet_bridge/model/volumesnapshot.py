@@ -68,6 +68,7 @@ class VolumeSnapshot(msgspec.Struct, frozen=True, kw_only=True):
         volume: the disk's PersistentVolume.
         absent: what a GET in this very sync has not found; without it an absence is only a hint.
         seen: what a GET in this very sync has found; what the cache shows may be of long ago.
+        refusal: why the storage has no volume for it, in its own words; empty when it does not say.
         users: VirtualMachines that have the disk.
         inputs: None when they were not looked up.
     """
@@ -80,6 +81,7 @@ class VolumeSnapshot(msgspec.Struct, frozen=True, kw_only=True):
     volume: PersistentVolume | None = None
     absent: frozenset[Part] = frozenset()
     seen: frozenset[Part] = frozenset()
+    refusal: str = ""
     users: list[str] = []
     inputs: VolumeInputs | None = None
 

@@ -94,7 +94,7 @@ async def test_storage_that_refuses_and_then_does_not(
         await disks.says("over", "DataVolumeTrouble", "exceeded quota")
         await waits(world, "over", "exceeded quota")
         await disks.says("refused", "DataVolumeTrouble", "the storage refuses")
-        await waits(world, "refused", "DataVolume refused-", "Pending and ")
+        await waits(world, "refused", "DataVolume refused-", "the storage refuses")
         await world.create(RESOURCEQUOTAS, _quota("datavolumes", "count/datavolumes.cdi.kubevirt.io"))
         await disks.claim("last", await disks.storage_class("last"))
         await disks.says("last", "ProvisioningFailed", "exceeded quota: datavolumes")

@@ -56,7 +56,7 @@ def look_after(
         message = f"claim {intent.datavolume} behind this one has lost its volume, which was deleted by somebody else"
         return VolumePlan(notes=[PodEvent(EventType.WARNING, "VolumeEndangered", message)])
     if not intent.populated:
-        return VolumePlan(notes=progress.notes(datavolume))
+        return VolumePlan(notes=progress.notes(datavolume, snapshot.refusal))
     return _grow(intent, claim, volume, backing)
 
 

@@ -15,24 +15,30 @@ _RUNNING = "Running"
 _ON_ITS_WAY = frozenset({"", "Completed", "ContainerCreating", "PodInitializing", "Pending", "NotFound"})
 _UNSCHEDULABLE = "Unschedulable"
 _CLAIM_LOST = "ClaimLost"
-_POPULATOR = re.compile(r"^\[prime-[^]]*] : ")
-_AND, _WAITS = " and ", "waiting for "
+_POPULATOR = re.compile(r"^\[(?:prime|tmp-pvc)-[^]]*] : ")
+_AND, _NO_VOLUME = " and ", "waiting for a volume to be created"
+_WAITS = ("waiting for ", "error saving claim: operation cannot be fulfilled")
+"""The other one is Kubernetes' word for two writers in one moment: it tries again."""
+
 _QUARTER = 25
 _NOT_STARTED = "not taken up by CDI yet: is its controller running?"
 
 
-def words(datavolume: DataVolume) -> str:
-    """``DataVolume x ImportInProgress 42.50%``, and what went wrong, if anything did."""
-    trouble = _trouble(datavolume)
+def words(datavolume: DataVolume, refusal: str = "") -> str:
+    """``DataVolume x ImportInProgress 42.50%``, and what went wrong, if anything did.
+
+    ``refusal`` is why the storage has no volume for it, if it says.
+    """
+    trouble = _trouble(datavolume, refusal)
     begun = trouble or datavolume.phase is not DataVolumePhase.UNSET
     progress = _percentage(datavolume) if begun else _NOT_STARTED
     said = f"{_head(datavolume)} {progress}" if progress else _head(datavolume)
     return f"{said}: {trouble}" if trouble else said
 
 
-def notes(datavolume: DataVolume) -> list[PodEvent]:
+def notes(datavolume: DataVolume, refusal: str = "") -> list[PodEvent]:
     """Events on the claim: one for each phase, each quarter of it, and each thing that goes wrong."""
-    if trouble := _trouble(datavolume):
+    if trouble := _trouble(datavolume, refusal):
         return [PodEvent(EventType.WARNING, "DataVolumeTrouble", f"{_head(datavolume)}: {trouble}")]
     if datavolume.phase in (DataVolumePhase.UNSET, DataVolumePhase.PENDING):
         return []
@@ -64,15 +70,22 @@ def _quarter(datavolume: DataVolume) -> str:
     return f"{passed}%" if 0 < passed <= 100 else ""
 
 
-def _trouble(datavolume: DataVolume) -> str:
-    """What CDI complains of: the attempt's error, or why the real claim is not bound."""
+def _trouble(datavolume: DataVolume, refusal: str) -> str:
+    """What CDI complains of: the attempt's error, or why the real claim is not bound.
+
+    What the storage itself says comes first: without a volume nothing is attempted, and CDI tells only of the Pod.
+    """
     if datavolume.populated:
         return ""
+    if refusal:
+        return refusal
     found = {one.type: one for one in datavolume.status.conditions}
     running, bound = found.get(_RUNNING), found.get("Bound")
-    stuck = bound is not None and bound.status != "True" and _is_stuck(bound)
-    if stuck and running is not None and running.reason == _UNSCHEDULABLE:
-        return _message(bound)  # what keeps the claim unbound is also why CDI's Pod finds no node
+    unbound = bound if bound is not None and bound.status != "True" else None
+    stuck = unbound is not None and _is_stuck(unbound)
+    unscheduled = running is not None and running.reason == _UNSCHEDULABLE
+    if unscheduled and unbound is not None and (stuck or _newest_event(unbound).startswith(_NO_VOLUME)):
+        return _message(unbound)  # what keeps the claim unbound is also why CDI's Pod finds no node
     if datavolume.phase is DataVolumePhase.FAILED or _complains(running):
         return _message(running) or "failed"
     return _message(bound) if stuck else ""
@@ -80,9 +93,13 @@ def _trouble(datavolume: DataVolume) -> str:
 
 def _is_stuck(bound: Condition) -> bool:
     """A claim that is only pending says no more; its newest event comes after "and", and is no trouble if it waits."""
-    event = _POPULATOR.sub("", bound.message.partition(_AND)[2])
-    told = bool(event) and not event.lower().startswith(_WAITS)
+    event = _newest_event(bound)
+    told = bool(event) and not event.startswith(_WAITS)
     return bound.reason.startswith("Err") or bound.reason == _CLAIM_LOST or told
+
+
+def _newest_event(bound: Condition) -> str:
+    return _POPULATOR.sub("", bound.message.partition(_AND)[2]).lower()
 
 
 def _complains(running: Condition | None) -> bool:

@@ -89,6 +89,12 @@ def put(informer: Informer, name: str, uid: str, *, namespace: str = "shop", **f
     return made
 
 
+def put_refusal(view: StorageView, name: str, claim: str, uid: str, message: str, *, second: int = 0) -> None:
+    about = {"kind": "PersistentVolumeClaim", "namespace": "shop", "name": claim, "uid": uid}
+    at = f"2026-01-02T03:04:{second:02}Z"
+    put(view.refusals.informer, name, name, involvedObject=about, message=message, lastTimestamp=at)
+
+
 def put_volume(view: StorageView, claim: Json, **metadata: Any) -> Json:
     spec = {"csi": {"driver": PROVISIONER, "volumeHandle": "shop/data-u1"}, "claimRef": claim}
     return put(view.volumes, "pvc-u1", "pv-1", namespace="", metadata=MARKS | metadata, spec=spec)
@@ -104,6 +110,34 @@ async def test_every_change_about_a_disk_has_the_same_key(view: StorageView) -> 
     put(view.claims, "given-to-later", "u2", spec={"volumeName": "pvc-u1"})
     put(view.claims, "none-of-ours", "u3")
     assert keys == [KEY] * 5
+
+
+async def test_a_refusal_is_about_the_disk_that_is_filled(view: StorageView) -> None:
+    put(view.datavolumes, "data-u1", "dv-1", metadata=MARKS)
+    put(view.claims, "data-u1", "real-1")
+    put(view.claims, "prime-real-1", "prime")
+    keys, owners = list[VolumeKey](), list[str]()
+    view.subscribe(keys.append)
+    view.refusals.subscribe(lambda claim: owners.append(claim.head.name))
+    put_refusal(view, "e1", "prime-real-1", "prime", "full")
+    put_refusal(view, "e2", "of-somebody-else", "u9", "broken")
+    assert (keys, owners) == ([KEY], ["data-u1"])
+    assert view.load(KEY, ROW).refusal == "full"
+
+
+async def test_the_newest_refusal_is_told_until_there_is_a_volume(view: StorageView) -> None:
+    for name, uid in (("data-u1", "real-1"), ("prime-real-1", "prime"), ("tmp-pvc-real-1", "tmp")):
+        put(view.claims, name, uid)
+    put_refusal(view, "e1", "prime-real-1", "prime", "older", second=1)
+    put_refusal(view, "e3", "tmp-pvc-real-1", "tmp", "newest", second=3)
+    put_refusal(view, "e2", "prime-real-1", "prime", "newer", second=2)
+    put_refusal(view, "e4", "data-u1", "real-1", "[prime-real-1] : copied by CDI", second=4)
+    put_refusal(view, "e5", "prime-real-1", "an-earlier-one", "of a claim of that name", second=5)
+    assert view.load(KEY, ROW).refusal == "newest"
+    put(view.claims, "tmp-pvc-real-1", "tmp", status={"phase": "Bound"})
+    assert view.load(KEY, ROW).refusal == "newer"
+    view.claims.unlearn("shop", "prime-real-1", uid="prime")
+    assert not view.load(KEY, ROW).refusal
 
 
 async def test_claims_that_ask_are_found(view: StorageView) -> None:

@@ -241,6 +241,14 @@ def test_a_real_claim_that_has_no_volume_yet_is_not_asked_to_grow() -> None:
     assert (waiting.step, waiting.requeue_after is not None) == (None, True)
 
 
+def test_what_the_storage_refuses_is_told_of_the_claim() -> None:
+    begun = datavolume(phase="Pending")
+    decided = decide(**settled(intent=SEEN, datavolume=begun, backing=backing(phase="Pending")), refusal="full")
+    assert [(note.reason, note.message.rpartition(": ")[2]) for note in decided.notes] == [
+        ("DataVolumeTrouble", "full")
+    ]
+
+
 def released(intent: VolumeIntent = FULL, **changes: Any) -> dict[str, Any]:
     return settled(claim=None, intent=intent, volume=volume(PV, phase="Released")) | changes
 

@@ -15,6 +15,12 @@ UNBOUND = {"type": "Bound", "status": "False", "reason": "Pending", "message": "
 PROVISIONING = UNBOUND | {
     "message": "target PVC copy Pending and [prime-1] : Waiting for a volume to be created either by ..."
 }
+CONFLICT = UNBOUND | {
+    "message": "target PVC copy Pending and [tmp-pvc-1] : Error saving claim: Operation cannot be fulfilled on ..."
+}
+FIRST_CONSUMER = UNBOUND | {
+    "message": "target PVC data Pending and [prime-1] : waiting for first consumer to be created before binding"
+}
 IN_USE = {
     "type": "Bound",
     "status": "False",
@@ -34,8 +40,11 @@ HEAD = "DataVolume data-1a2b3c4d"
         ("Pending", {"conditions": [QUOTA]}, f"{HEAD} Pending: exceeded quota: small"),
         ("CloneScheduled", {"conditions": [UNBOUND]}, f"{HEAD} CloneScheduled"),
         ("CloneInProgress", {"conditions": [PROVISIONING]}, f"{HEAD} CloneInProgress"),
+        ("CloneInProgress", {"conditions": [CONFLICT]}, f"{HEAD} CloneInProgress"),
         ("CloneInProgress", {"conditions": [IN_USE]}, f"{HEAD} CloneInProgress: {IN_USE['message']}"),
         ("Pending", {"conditions": [UNSCHEDULABLE, UNBOUND]}, f"{HEAD} Pending: cannot be scheduled"),
+        ("Pending", {"conditions": [UNSCHEDULABLE, PROVISIONING]}, f"{HEAD} Pending: {PROVISIONING['message']}"),
+        ("Pending", {"conditions": [UNSCHEDULABLE, FIRST_CONSUMER]}, f"{HEAD} Pending: cannot be scheduled"),
         ("Pending", {"conditions": [UNSCHEDULABLE, IN_USE]}, f"{HEAD} Pending: {IN_USE['message']}"),
         ("Succeeded", {"progress": "100.0%", "conditions": [FAILED]}, f"{HEAD} Succeeded"),
         ("", {"progress": "N/A", "conditions": [QUOTA]}, f"{HEAD}: exceeded quota: small"),
@@ -45,6 +54,20 @@ HEAD = "DataVolume data-1a2b3c4d"
 )
 def test_words(phase: str, status: dict[str, Any], said: str) -> None:
     assert progress.words(datavolume(phase=phase, **status)) == said
+
+
+@pytest.mark.parametrize("conditions", [[], [UNSCHEDULABLE, UNBOUND], [UNSCHEDULABLE, PROVISIONING], [FAILED]])
+def test_what_the_storage_says_is_told_before_what_follows_from_it(conditions: list[dict[str, str]]) -> None:
+    made = datavolume(phase="Pending", conditions=conditions)
+    assert (
+        progress.words(made, "failed to provision volume: full") == f"{HEAD} Pending: failed to provision volume: full"
+    )
+    (note,) = progress.notes(made, "failed to provision volume: full")
+    assert (note.type, note.reason) == ("Warning", "DataVolumeTrouble")
+
+
+def test_what_the_storage_said_of_a_disk_that_is_there_is_told_no_more() -> None:
+    assert "full" not in progress.words(datavolume(phase="Succeeded"), "full")
 
 
 def test_events_come_by_the_quarter_and_not_by_the_percent() -> None:
