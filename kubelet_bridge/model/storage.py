@@ -112,6 +112,8 @@ class ClaimSpec(_Read, frozen=True):
     volume_name: str = ""
     data_source: DataSource | None = None
     data_source_ref: DataSource | None = None
+    selector: dict[str, Any] | None = None
+    volume_attributes_class_name: str | None = None
 
 
 class ClaimStatus(_Read, frozen=True):

@@ -42,6 +42,8 @@ ATTRIBUTE_DATAVOLUME_UID = "dataVolumeUid"
 
 LARGEST_DISK = 4 * 2**60
 """Bytes. CDI and CSI count in 64 bits with a sign, and CDI adds to what a disk needs."""
+SMALLEST_DISK = 2**20
+"""Bytes. CDI's webhook refuses a smaller one (pkg/apiserver/webhooks/datavolume-validate.go)."""
 
 _NAME_LENGTH = 54
 _NOT_IN_A_LABEL = re.compile(r"[^a-z0-9-]")

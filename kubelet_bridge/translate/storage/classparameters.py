@@ -44,7 +44,7 @@ def class_parameters(given: Mapping[str, str]) -> ClassParameters:
         raise failed(f"the class has parameters that are not known: {', '.join(unknown)}; there are {', '.join(known)}")
     return ClassParameters(
         backing_class=given.get("backingClass", ""),
-        source=parse(given["source"]) if given.get("source") else None,
+        source=parse(given["source"], "the class's parameter source") if given.get("source") else None,
         access_mode=_one_of(given, "accessMode", _ACCESS_MODES),
         volume_mode=_one_of(given, "volumeMode", _VOLUME_MODES),
         preallocation=_SWITCH[_one_of(given, "preallocation", tuple(_SWITCH)) or "false"],

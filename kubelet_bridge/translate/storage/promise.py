@@ -11,7 +11,13 @@ from kubelet_bridge.model.storage import (
     StorageClass,
     VolumeMode,
 )
-from kubelet_bridge.model.storagenames import ANNOTATION_BACKING_UID, LARGEST_DISK, PROVISIONER, datavolume_of
+from kubelet_bridge.model.storagenames import (
+    ANNOTATION_BACKING_UID,
+    LARGEST_DISK,
+    PROVISIONER,
+    SMALLEST_DISK,
+    datavolume_of,
+)
 from kubelet_bridge.model.volumeintent import Promise
 from kubelet_bridge.model.volumesnapshot import ImageOffer, Origin, VolumeInputs
 from kubelet_bridge.translate.storage.classparameters import ClassParameters, class_parameters
@@ -48,6 +54,7 @@ def promise(claim: PersistentVolumeClaim, inputs: VolumeInputs) -> Promise:
     storage_class = inputs.storage_class
     if storage_class is None:
         raise failed(f"storage class {claim.spec.storage_class_name!r} is not there")
+    _check_wishes(claim)
     parameters = class_parameters(storage_class.parameters)
     source = wanted_source(claim, parameters)
     _check_backing(parameters, inputs.backing)
@@ -70,6 +77,14 @@ def promise(claim: PersistentVolumeClaim, inputs: VolumeInputs) -> Promise:
     )
 
 
+def _check_wishes(claim: PersistentVolumeClaim) -> None:
+    """A wish that is not granted would leave claim and volume waiting for each other without a word."""
+    if claim.spec.selector:
+        raise failed("spec.selector: a selector looks for a volume that is there; this class makes a new disk instead")
+    if claim.spec.volume_attributes_class_name:
+        raise failed("spec.volumeAttributesClassName: disks of this class have no attributes that could be chosen")
+
+
 def _check_backing(parameters: ClassParameters, backing: StorageClass | None) -> None:
     if not parameters.backing_class:
         return
@@ -82,9 +97,11 @@ def _check_backing(parameters: ClassParameters, backing: StorageClass | None) ->
 def _size(claim: PersistentVolumeClaim) -> Quantity:
     size = claim.spec.resources.storage
     if not size:
-        raise failed("the claim asks for no storage")
+        raise failed(f"{SIZE_FIELD}: the claim asks for no storage")
+    if size.ceil() < SMALLEST_DISK:
+        raise failed(f"{SIZE_FIELD}: {size} is less than the least disk, {Quantity.of_bytes(SMALLEST_DISK)}")
     if size.ceil() > LARGEST_DISK:
-        raise failed(f"the claim asks for {size}, and no disk is larger than {Quantity.of_bytes(LARGEST_DISK)}")
+        raise failed(f"{SIZE_FIELD}: {size} is more than the largest disk, {Quantity.of_bytes(LARGEST_DISK)}")
     return size
 
 
@@ -96,11 +113,13 @@ def _backing_access_mode(claim: PersistentVolumeClaim, parameters: ClassParamete
     shared = next((mode for mode in _SHARED if mode in claim.spec.access_modes), None)
     if shared is AccessMode.READ_WRITE_MANY and claim.spec.volume_mode != VolumeMode.BLOCK:
         raise failed(
-            "ReadWriteMany needs volumeMode Block: each virtual machine would write to the file system as if it were"
-            " alone, and destroy it"
+            "spec.accessModes: ReadWriteMany needs volumeMode Block: each virtual machine would write to the file"
+            " system as if it were alone, and destroy it"
         )
     if shared is not None and parameters.access_mode in _SINGLE:
-        raise failed(f"the claim asks for {shared}, and the class's real claims are {parameters.access_mode}")
+        raise failed(
+            f"spec.accessModes: the claim asks for {shared}, and the class's real claims are {parameters.access_mode}"
+        )
     return parameters.access_mode or (shared.value if shared else "")
 
 

@@ -78,8 +78,8 @@ class Clone(msgspec.Struct, frozen=True, tag=True):
 Source = Blank | Upload | Image | Download | Clone
 
 
-def parse(text: str) -> Source:
-    """Read a source as users write it; spaces around it do not count.
+def parse(text: str, field: str) -> Source:
+    """Read a source as users write it in ``field``; spaces around it do not count.
 
     Raises:
         CannotProvision: it is none.
@@ -94,11 +94,11 @@ def parse(text: str) -> Source:
         case "image", name if name:
             return Image(name)
         case "http" | "https", _:
-            return Download(_checked(given))
+            return Download(_checked(given, field))
         case "registry", _:
-            return Download(_checked(f"docker:{rest}"))
+            return Download(_checked(f"docker:{rest}", field))
         case _:
-            raise failed(f"{text!r} is no source of a disk: it is {_FORMS}")
+            raise failed(f"{field}: {text!r} is no source of a disk: it is {_FORMS}")
 
 
 def of_claim(annotations: Mapping[str, str]) -> Source | None:
@@ -109,7 +109,7 @@ def of_claim(annotations: Mapping[str, str]) -> Source | None:
     """
     if not (text := annotations.get(ANNOTATION_SOURCE, "").strip()):
         return None
-    source = parse(text)
+    source = parse(text, ANNOTATION_SOURCE)
     if not isinstance(source, Download):
         return source
     found = msgspec.structs.replace(
@@ -129,18 +129,18 @@ def download(source: Download) -> Json:
     return {kind: {"url": source.url, **{name: value for name, value in optional.items() if value}}}
 
 
-def _checked(url: str) -> str:
+def _checked(url: str, field: str) -> str:
     try:
         parts = urlsplit(url)
         host, port_is_a_number = parts.hostname, parts.port is None or parts.port > 0
     except ValueError as error:
-        raise _not_a_url() from error
+        raise _not_a_url(field) from error
     if not host or not port_is_a_number or any(one.isspace() for one in url):
-        raise _not_a_url()
+        raise _not_a_url(field)
     if parts.username is not None or parts.password is not None:
-        raise failed(_SECRETS_SHOWN)
+        raise failed(f"{field}: {_SECRETS_SHOWN}")
     return url
 
 
-def _not_a_url() -> CannotProvision:
-    return failed("the source is not a URL with a host")  # which is not repeated: it may hold a password
+def _not_a_url(field: str) -> CannotProvision:
+    return failed(f"{field}: the source is not a URL with a host")  # which is not repeated: it may hold a password

@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from kubelet_bridge.model.meta import is_dns_label
-from kubelet_bridge.model.storagenames import datavolume_name, is_populators
+from kubelet_bridge.model.storagenames import ANNOTATION_SOURCE, datavolume_name, is_populators
 from kubelet_bridge.model.volumesnapshot import ImageOffer, Origin, VolumeInputs
 from kubelet_bridge.translate.storage.classparameters import ClassParameters, class_parameters
 from kubelet_bridge.translate.storage.promise import promise
@@ -23,7 +23,7 @@ from tests.support.volumes import claim, storage_class
     ],
 )  # fmt: skip
 def test_sources(text: str, source: Source) -> None:
-    assert parse(text) == source
+    assert parse(text, ANNOTATION_SOURCE) == source
 
 
 @pytest.mark.parametrize(
@@ -32,20 +32,20 @@ def test_sources(text: str, source: Source) -> None:
      "https://a.test/a b", "/etc/passwd", "file:///x"],
 )  # fmt: skip
 def test_what_is_no_source_is_refused(text: str) -> None:
-    with pytest.raises(CannotProvision):
-        parse(text)
+    with pytest.raises(CannotProvision, match=f"^{ANNOTATION_SOURCE}: "):
+        parse(text, ANNOTATION_SOURCE)
 
 
 def test_a_password_in_a_url_is_refused_and_not_repeated() -> None:
     with pytest.raises(CannotProvision) as raised:
-        parse("https://me:hunter2@a.test/x")
+        parse("https://me:hunter2@a.test/x", ANNOTATION_SOURCE)
     assert "hunter2" not in raised.value.message
 
 
 @given(st.text(max_size=40))
 def test_any_text_is_a_source_or_refused_in_words(text: str) -> None:
     try:
-        source = parse(text)
+        source = parse(text, ANNOTATION_SOURCE)
     except CannotProvision:
         return
     assert str(source)
@@ -76,7 +76,11 @@ def test_a_class_without_parameters_leaves_all_to_the_cluster() -> None:
     ("of", "inputs", "word"),
     [
         (claim(), VolumeInputs(), "is not there"),
-        (claim(accessModes=["ReadWriteMany"]), VolumeInputs(storage_class()), "volumeMode Block"),
+        (claim(accessModes=["ReadWriteMany"]), VolumeInputs(storage_class()), "spec.accessModes"),
+        (claim(size="0.5"), VolumeInputs(storage_class()), "spec.resources.requests.storage: 500m is less"),
+        (claim(size="5Ei"), VolumeInputs(storage_class()), "spec.resources.requests.storage: 5Ei is more"),
+        (claim(selector={"matchLabels": {"a": "b"}}), VolumeInputs(storage_class()), "spec.selector"),
+        (claim(volumeAttributesClassName="gold"), VolumeInputs(storage_class()), "spec.volumeAttributesClassName"),
         (
             claim(accessModes=["ReadOnlyMany"]),
             VolumeInputs(storage_class(parameters={"accessMode": "ReadWriteOnce"})), "ReadOnlyMany",
@@ -118,7 +122,7 @@ def test_what_cannot_be_promised_is_said(of: object, inputs: VolumeInputs, word:
 
 
 def test_a_signed_urls_signature_is_in_no_event() -> None:
-    signed = parse("https://images.test/a.qcow2?X-Signature=secret#part")
+    signed = parse("https://images.test/a.qcow2?X-Signature=secret#part", ANNOTATION_SOURCE)
     assert isinstance(signed, Download)
     assert signed.url.endswith("?X-Signature=secret#part")
     assert str(signed) == "https://images.test/a.qcow2"
