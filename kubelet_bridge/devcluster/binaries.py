@@ -15,6 +15,7 @@ import msgspec
 from kubelet_bridge.devcluster import gobuild
 from kubelet_bridge.devcluster.programs import (
     GO_MODULES,
+    HELM,
     OLD_KUBECTL,
     OLDEST_KUBERNETES,
     PROGRAMS,
@@ -63,6 +64,11 @@ def obtain(kubernetes_version: str | None, progress: Progress) -> Toolset:
 def old_kubectl(progress: Progress) -> Path:
     """A kubectl that speaks SPDY only, built when it has to be. Blocks; raises ``Terminal``."""
     return _cached([OLD_KUBECTL], pinned_version("kubernetes"), progress)[OLD_KUBECTL.name]
+
+
+def helm(progress: Progress) -> Path:
+    """Helm, built when it has to be. Blocks; raises ``Terminal``."""
+    return _cached([HELM], pinned_version("kubernetes"), progress)[HELM.name]
 
 
 def _as_is(directory: Path, asked: str | None) -> Toolset:

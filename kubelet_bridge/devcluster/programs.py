@@ -45,18 +45,25 @@ PROGRAMS = (
 OLD_KUBECTL = Program("kubectl", "oldkubectl", "k8s.io/kubernetes/cmd/kubectl")
 """1.29, which speaks SPDY only; no part of a cluster."""
 
+HELM = Program("helm", "helm", "helm.sh/helm/v3/cmd/helm")
+"""For the chart and its tests; no part of a cluster."""
+
 _MAIN_REQUIREMENT = {
     "etcd": "go.etcd.io/etcd/server/v3", "kubernetes": "k8s.io/kubernetes", "oldkubectl": "k8s.io/kubernetes",
-    "kubevirt": "kubevirt.io/kubevirt", "cdi": _CDI,
+    "kubevirt": "kubevirt.io/kubevirt", "cdi": _CDI, "helm": "helm.sh/helm/v3",
 }  # fmt: skip
 
 
 def pinned_version(module: str) -> str:
     """The version our go.mod of ``module`` asks for, such as ``1.36.3``."""
+    return _required(module, _MAIN_REQUIREMENT[module])
+
+
+def _required(module: str, path: str) -> str:
     text = (GO_MODULES / module / "go.mod").read_text()
-    found = re.search(rf"^(?:require)?\s+{re.escape(_MAIN_REQUIREMENT[module])} v(\S+)", text, re.MULTILINE)
+    found = re.search(rf"^(?:require)?\s+{re.escape(path)} v(\S+)", text, re.MULTILINE)
     if found is None:
-        raise Terminal(f"go.mod of {module} names no version of {_MAIN_REQUIREMENT[module]}")
+        raise Terminal(f"go.mod of {module} names no version of {path}")
     return found[1]
 
 
@@ -92,4 +99,12 @@ def linker_flags(module: str, version: str) -> str:
             }  # fmt: skip
     elif module == "kubevirt":
         stamps["kubevirt.io/client-go/version.gitVersion"] = f"v{version}"
+    elif module == "helm":
+        stamps["helm.sh/helm/v3/internal/version.version"] = f"v{version}"
+        minor = _required(module, "k8s.io/client-go").split(".")[1]
+        for package in ("lint/rules", "chartutil"):  # the Kubernetes that is rendered for when no cluster is asked
+            stamps |= {
+                f"helm.sh/helm/v3/pkg/{package}.k8sVersionMajor": "1",
+                f"helm.sh/helm/v3/pkg/{package}.k8sVersionMinor": minor,
+            }  # fmt: skip
     return " ".join(["-s", "-w", *(f"-X {name}={value}" for name, value in stamps.items())])

@@ -32,7 +32,7 @@ def test_a_kubernetes_version_that_will_not_do(text: str, said: str) -> None:
 
 def test_versions_come_from_go_mod() -> None:
     assert check_kubernetes_version(pinned_version("kubernetes"))
-    assert {pinned_version(module).count(".") for module in ("kubevirt", "etcd", "cdi")} == {2}
+    assert {pinned_version(module).count(".") for module in ("kubevirt", "etcd", "cdi", "helm")} == {2}
     assert "k8s.io/component-base/version.gitMinor=36" in linker_flags("kubernetes", "1.36.3")
 
 
