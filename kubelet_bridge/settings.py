@@ -53,6 +53,9 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
         tls_key_file: its key.
         client_ca_file: CA of callers' client certificates; empty: the cluster's, from its ConfigMap.
         request_certificate: whether to request the serving certificate from the cluster.
+        approve_certificate: whether to approve that request ourselves, which takes the right to approve for its signer.
+        tolerate_outages: whether Pods that would be evicted after 300 s of our absence are made to tolerate it;
+            takes the right to patch Pods. False where something else does that, or nothing is to.
         streaming_idle_seconds: when an exec, attach or port-forward without a byte in either direction is ended.
         stream_creation_seconds: how long its client may take to open the streams that belong together.
         guest_listen: ``ADDRESS:PORT`` that the agents in guests dial; empty: guests get no agent.
@@ -102,6 +105,8 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
     tls_key_file: str = ""
     client_ca_file: str = ""
     request_certificate: bool = True
+    approve_certificate: bool = False
+    tolerate_outages: bool = False
     streaming_idle_seconds: float = 4 * 3600.0
     stream_creation_seconds: float = 30.0
     guest_listen: str = "0.0.0.0:10251"

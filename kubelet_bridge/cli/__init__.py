@@ -22,6 +22,7 @@ _COMMANDS = {
     "run": _Entry("kubelet_bridge.cli.run", "run", "Run the virtual node."),
     "render": _Entry("kubelet_bridge.cli.render", "render", "Print the objects a Pod would become."),
     "intents": _Entry("kubelet_bridge.cli.intents", "intents", "What this node has accepted and promised."),
+    "trial": _Entry("kubelet_bridge.cli.trial", "trial", "Create a Pod, wait until it is Ready, and delete it."),
     "agent": _Entry("kubelet_bridge.cli.agent", "agent", "Build the agent that runs in guests."),
     "dev": _Entry("kubelet_bridge.devcluster.commands", "dev", "A cluster on this machine, for trying and testing."),
     "docs": _Entry("kubelet_bridge.cli.docs", "docs", "Write or check the documentation that is made from the code."),

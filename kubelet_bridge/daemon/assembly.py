@@ -42,6 +42,7 @@ from kubelet_bridge.kube.client import Client
 from kubelet_bridge.kube.eventrecorder import EventRecorder
 from kubelet_bridge.kube.informer import Cached, Informer
 from kubelet_bridge.kube.nodes import NodeObjects
+from kubelet_bridge.kube.outages import OutageTolerations
 from kubelet_bridge.kube.view import NodeView
 from kubelet_bridge.kube.warnings import WarningCopier
 from kubelet_bridge.kube.watch import EventKind
@@ -71,6 +72,8 @@ from kubelet_bridge.translate.config import BridgeConfig, GuestAccess, ImageDisk
 log = structlog.get_logger(__name__)
 
 PRUNE_EVERY = 3600.0
+TOLERATE_EVERY = 2.0
+"""Seconds until a Pod is made to tolerate our absence; it would be evicted after 300."""
 
 
 def utc_now() -> datetime:
@@ -182,6 +185,7 @@ class Assembly:
             Part(name="KubeVirt", run=self._attend_kubevirt),
             Part(name="image catalogue", run=self.images.run),
             Part(name="corridor", run=self._corridor),
+            *([Part(name="tolerations", run=self._tolerate_outages)] if self.settings.tolerate_outages else []),
             Part(name="disks", run=self.disks.run),
             Part(name="loop lag", run=lambda: measure_lag(self.metrics.loop_lag.observe)),
         ]
@@ -231,6 +235,10 @@ class Assembly:
             self.view, store, self.events, status, config, clock=utc_now, guests=guests,
             workers=self.settings.workers, resync=self.settings.resync_seconds, observe_sync=self._synced,
         )  # fmt: skip
+
+    async def _tolerate_outages(self) -> None:
+        outages = OutageTolerations(self.client, self.view.pods)
+        await every(TOLERATE_EVERY, outages.mend, jitter=0.1)
 
     def _alive(self) -> set[str] | None:
         """Uids of the Pods that there are, and of those whose VMs are still taken down."""

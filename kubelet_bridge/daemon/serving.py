@@ -36,7 +36,8 @@ def serving_certificate(
         return FileCertificate(KeyPair(Path(settings.tls_cert_file), Path(settings.tls_key_file)))
     directory = Path(settings.state_dir)
     if settings.request_certificate:
-        return SignedCertificate(directory, settings.node_name, addresses, ServingSigner(client))
+        signer = ServingSigner(client, approve=settings.approve_certificate)
+        return SignedCertificate(directory, settings.node_name, addresses, signer)
     return SelfSignedCertificate(directory, settings.node_name, addresses)
 
 

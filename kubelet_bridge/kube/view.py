@@ -15,6 +15,7 @@ from kubelet_bridge.kube.disksizes import DiskSizes
 from kubelet_bridge.kube.diskturns import DiskTurns
 from kubelet_bridge.kube.informer import Cached, Informer
 from kubelet_bridge.kube.inputs import InputReader
+from kubelet_bridge.kube.outages import INDEX, by_outage
 from kubelet_bridge.kube.tokens import TokenRequester
 from kubelet_bridge.kube.watch import EventKind
 from kubelet_bridge.model.core import Pod
@@ -79,7 +80,9 @@ class NodeView:
         ours = f"{LABEL_NODE}={label_value(node_name)}"
         indexers = {"pod-uid": _by_pod_uid}
         machines = {**indexers, CLAIM_INDEX: by_claim}
-        self.pods = Informer(client, PODS, field_selector=f"spec.nodeName={node_name}", indexers={"uid": _by_uid})
+        self.pods = Informer(
+            client, PODS, field_selector=f"spec.nodeName={node_name}", indexers={"uid": _by_uid, INDEX: by_outage}
+        )  # fmt: skip
         self.vms = Informer(client, VIRTUALMACHINES, label_selector=ours, indexers=machines)
         self.vmis = Informer(client, VIRTUALMACHINEINSTANCES, label_selector=ours, indexers=machines)
         self.launchers = Informer(
