@@ -40,7 +40,7 @@ test: $(STAMP) cluster-binaries ## Run every test: pure, integration, whole clus
 	@$(BIN)/python -m pytest -n 2 --reruns 1 --only-rerun '^AssertionError: not within [0-9]+ s' --rerun-show-tracebacks -rR
 
 test-fast: $(STAMP) ## Run the tests that need no cluster
-	@$(BIN)/python -m pytest -m 'not cluster and not crash' --failed-first
+	@$(BIN)/python -m pytest -m 'not cluster and not crash and not helm' --failed-first
 
 fmt: $(STAMP) ## Format
 	@$(BIN)/ruff format . && $(BIN)/ruff check --fix --quiet . || true
@@ -55,7 +55,7 @@ layers: $(STAMP) ## Check the import contracts
 	@$(BIN)/lint-imports
 
 golden: $(STAMP) ## Rewrite the golden files from what the code says now
-	@$(BIN)/python -m pytest tests/golden --update-golden
+	@$(BIN)/python -m pytest tests/golden tests/chart --update-golden
 
 docs: $(STAMP) ## Rewrite the generated documentation
 	@$(BIN)/kubelet-bridge docs --write docs

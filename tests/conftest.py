@@ -13,6 +13,7 @@ from xdist.scheduler import LoadScopeScheduling
 pytest_plugins = [
     "tests.support.cluster",
     "tests.support.bridge",
+    "tests.support.chart",
     "tests.support.kubectl",
     "tests.support.devhost",
     "tests.support.disks",
@@ -32,7 +33,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Quick rings first; what needs a cluster or kills processes last."""
-    rings = ["unit", "golden", "properties", "integration", "e2e", "crash"]
+    rings = ["unit", "golden", "properties", "chart", "integration", "e2e", "crash"]
 
     def ring(item: pytest.Item) -> int:
         folder = _parts(item)[0]

@@ -19,6 +19,7 @@ from kubelet_bridge.errors import Terminal
 
 
 class _Download(msgspec.Struct, rename="pascal"):
+    dir: str = ""
     go_mod: str = ""
     error: str = ""
 
@@ -63,6 +64,23 @@ def _directory_of(package: str, source: Path) -> Path:
     if found.returncode:
         raise Terminal(f"{package}: {found.stderr.strip()[-300:]}")
     return Path(found.stdout.strip())
+
+
+def module_directory(module: str, source: Path) -> Path:
+    """Where the module cache keeps a module that the workspace at ``source`` requires; fetched when it is not there.
+
+    Raises:
+        Terminal: it cannot be had.
+    """
+    argv = [_go(), "mod", "download", "-json", module]
+    found = subprocess.run(argv, cwd=source, env=_environment(), capture_output=True, check=False)
+    try:
+        answer = msgspec.json.decode(found.stdout, type=_Download)
+    except msgspec.DecodeError:
+        answer = _Download(error=found.stderr.decode(errors="replace").strip()[-300:])
+    if answer.error or not answer.dir:
+        raise Terminal(f"{module}: {answer.error or 'not there'}")
+    return Path(answer.dir)
 
 
 def _go() -> str:

@@ -1,0 +1,112 @@
+"""``rendered/*.values.yaml`` → ``*.objects.yaml``: what is installed, variant by variant, to be read."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from tests.support import golden
+from tests.support.chart import MUTATING, Helm, pick, validate
+
+pytestmark = pytest.mark.helm
+
+VARIANTS = sorted((Path(__file__).parent / "rendered").glob("*.values.yaml"))
+PROMETHEUS = "monitoring.coreos.com/v1"
+Json = dict[str, Any]
+
+
+def _name(path: Path) -> str:
+    return path.name.removesuffix(".values.yaml")
+
+
+def _rendered(helm: Helm, path: Path, directory: Path) -> list[Json]:
+    """``served`` in the file is what the cluster serves; the rest are values."""
+    values = yaml.safe_load(path.read_text()) or {}
+    served = tuple(values.pop("served", ()))
+    return helm.render(values, served=served, directory=directory)
+
+
+@pytest.mark.parametrize("path", VARIANTS, ids=_name)
+def test_what_is_installed(helm: Helm, path: Path, tmp_path: Path, update_golden: bool) -> None:
+    golden.check(path.with_name(f"{_name(path)}.objects.yaml"), _rendered(helm, path, tmp_path), update=update_golden)
+
+
+@pytest.mark.parametrize("path", VARIANTS, ids=_name)
+def test_kubernetes_knows_every_field(helm: Helm, path: Path, tmp_path: Path) -> None:
+    for one in _rendered(helm, path, tmp_path):
+        if one["apiVersion"] != PROMETHEUS:
+            validate(one)
+
+
+@pytest.mark.parametrize("path", VARIANTS, ids=_name)
+def test_pods_keep_the_restricted_standard(helm: Helm, path: Path, tmp_path: Path) -> None:
+    """https://kubernetes.io/docs/concepts/security/pod-security-standards/#restricted, and a read-only root."""
+    for one in _rendered(helm, path, tmp_path):
+        spec = one["spec"]["template"]["spec"] if one["kind"] == "StatefulSet" else one.get("spec", {})
+        if one["kind"] not in ("StatefulSet", "Pod"):
+            continue
+        assert spec["securityContext"]["runAsNonRoot"] is True
+        assert spec["securityContext"]["runAsUser"] > 0
+        assert spec["securityContext"]["seccompProfile"] == {"type": "RuntimeDefault"}
+        assert not {"hostNetwork", "hostPID", "hostIPC"} & spec.keys()
+        for volume in spec["volumes"]:
+            assert {"configMap", "emptyDir", "secret"} & volume.keys()
+        for container in spec["containers"]:
+            assert container["securityContext"] == {
+                "allowPrivilegeEscalation": False, "readOnlyRootFilesystem": True, "capabilities": {"drop": ["ALL"]},
+            }  # fmt: skip
+            assert container["resources"]["requests"].keys() == {"cpu", "memory"}
+
+
+@pytest.mark.parametrize("path", VARIANTS, ids=_name)
+def test_no_right_is_a_wildcard(helm: Helm, path: Path, tmp_path: Path) -> None:
+    for one in _rendered(helm, path, tmp_path):
+        for rule in one.get("rules", []) if one["kind"] in ("Role", "ClusterRole") else []:
+            assert not any("*" in word for words in rule.values() for word in words), rule
+
+
+def test_secrets_cannot_be_listed(helm: Helm, tmp_path: Path) -> None:
+    objects = helm.render(directory=tmp_path)
+    rules = [rule for one in objects if one["kind"] == "ClusterRole" for rule in one["rules"]]
+    verbs = {verb for rule in rules if "secrets" in rule["resources"] for verb in rule["verbs"]}
+    assert verbs == {"get", "create", "patch"}
+
+
+@pytest.mark.parametrize(
+    ("by", "served", "policy", "bridge"),
+    [
+        ("auto", MUTATING, True, False), ("auto", (), False, True), ("policy", (), True, False),
+        ("bridge", MUTATING, False, True), ("none", MUTATING, False, False),
+    ],
+)  # fmt: skip
+def test_one_of_two_keeps_pods_from_eviction(
+    helm: Helm, tmp_path: Path, by: str, served: tuple[str, ...], policy: bool, bridge: bool
+) -> None:
+    objects = helm.render({"outageTolerations": {"by": by}}, served=served, directory=tmp_path)
+    assert any(one["kind"] == "MutatingAdmissionPolicy" for one in objects) is policy
+    config = yaml.safe_load(pick(objects, "ConfigMap")["data"]["config.yaml"])
+    assert config.get("tolerate_outages", False) is bridge
+    kubelet = pick(objects, "ClusterRole", "kubelet-bridge.kubelet-bridge.kubelet")
+    verbs = next(rule["verbs"] for rule in kubelet["rules"] if rule["resources"] == ["pods"])
+    assert ("patch" in verbs) is bridge
+
+
+def test_two_releases_do_not_meet(helm: Helm, tmp_path: Path) -> None:
+    """All but what belongs to the cluster as a whole, which the second leaves to the first."""
+    shared = {"csiDriver": {"create": False}, "storageClass": {"create": False}, "runtimeClass": {"create": False}}
+
+    def cluster_scoped(namespace: str) -> set[tuple[str, str]]:
+        file = tmp_path / "values.yaml"
+        file.write_text(yaml.safe_dump(shared))
+        done = helm.run(
+            "template", "kb", str(Path("charts/kubelet-bridge").absolute()), "--namespace", namespace,
+            "--values", str(file), "--api-versions", MUTATING[0],
+        )  # fmt: skip
+        found = [one for one in yaml.safe_load_all(done.stdout) if one]
+        return {
+            (one["kind"], one["metadata"]["name"]) for one in found if one["metadata"].get("namespace") != namespace
+        }
+
+    assert cluster_scoped("one")
+    assert not cluster_scoped("one") & cluster_scoped("two")
