@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo demo-down test test-fast cluster-binaries images runtime-image fmt lint types layers golden docs docs-verify proto proto-verify agent bench bench-store check clean
+.PHONY: help setup demo demo-down test test-fast cluster-binaries images runtime-image image fmt lint types layers golden docs docs-verify proto proto-verify agent bench bench-store check clean
 
 help: ## List the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  \033[1m%-18s\033[0m %s\n", $$1, $$2}'
@@ -35,6 +35,9 @@ images: $(STAMP) ## Build (once) the disks and application images for real guest
 
 runtime-image: $(STAMP) ## The image that runs application images: build/runtime.qcow2 and a container disk's OCI layout
 	@$(BIN)/kubelet-bridge dev images container-disk runtime build
+
+image: $(STAMP) ## Build the daemon's container image with buildah: IMAGE, ARCH, BASE (images/bridge/build)
+	@PYTHON=$(BIN)/python images/bridge/build
 
 test: $(STAMP) cluster-binaries ## Run every test: pure, integration, whole cluster, crashes
 	@$(BIN)/python -m pytest -n 2 --reruns 1 --only-rerun '^AssertionError: not within [0-9]+ s' --rerun-show-tracebacks -rR
