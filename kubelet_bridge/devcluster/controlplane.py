@@ -66,6 +66,7 @@ def _apiserver(layout: Layout, state: ClusterState) -> Component:
         "bind-address": _LOCAL, "secure-port": port, "advertise-address": state.node_address,
         "allow-privileged": "true", "authorization-mode": "Node,RBAC", "enable-admission-plugins": "NodeRestriction",
         "service-cluster-ip-range": state.service_cidr,
+        "audit-policy-file": layout.audit_policy, "audit-log-path": layout.audit_log, "audit-log-maxsize": 512,
         "tls-cert-file": layout.certificate("apiserver"), "tls-private-key-file": layout.key("apiserver"),
         "client-ca-file": layout.certificate(CLUSTER_CA),
         "etcd-servers": f"https://{_LOCAL}:{state.ports.etcd}", "etcd-cafile": layout.certificate(ETCD_CA),

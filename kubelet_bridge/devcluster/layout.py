@@ -78,6 +78,8 @@ class Layout:
         self.temporary = directory / "tmp"
         self.etcd = directory / "etcd"
         self.scheduler_config = directory / "scheduler.json"
+        self.audit_policy = directory / "audit.json"
+        self.audit_log = self.logs / "audit.log"
         self.bridge_state = directory / "bridge"
         self.volumes = directory / "volumes"
         self.token_keys = self.pki / "cdi-api-signing-key"
