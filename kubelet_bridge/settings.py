@@ -41,7 +41,8 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
         capacity_memory: likewise.
         capacity_storage: likewise (``ephemeral-storage``).
         capacity_pods: how many Pods the Node takes; 0: the sum of the KubeVirt nodes' ``pods``.
-        vm_overhead: memory that a launcher takes beside the guest's, as a quantity; subtracted for each VM of capacity.
+        vm_overhead: memory that a launcher takes beside the guest's, as a quantity; subtracted for each VM
+            whose Pod has no ``overhead`` of a RuntimeClass.
         default_cpu: vCPUs of a Pod that asks for none.
         default_memory: guest memory of a Pod that asks for none, as a quantity.
         max_hotplug_ratio: how far a VM may grow while it runs, as a multiple of its first size.

@@ -132,7 +132,7 @@ class Assembly:
             interval=settings.kubevirt_metrics_seconds,
         )  # fmt: skip
         self.nodeside = NodeSide(
-            settings, self.client, self.database, lambda: len(self.view.vms), ip, lambda: self.guestside.trouble
+            settings, self.client, self.database, self.view.uncounted, ip, lambda: self.guestside.trouble
         )
         self.tls = serving.tls(settings, self.client, self.nodeside.addresses)
         self.pods = CachedPods(self.view)

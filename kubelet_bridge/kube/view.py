@@ -8,6 +8,7 @@ from typing import Any
 import msgspec
 
 from kubelet_bridge.errors import AlreadyExists, Conflict, Invalid, NotFound, Transient
+from kubelet_bridge.kube import outages, overheads
 from kubelet_bridge.kube.claimusers import CLAIM_INDEX, ClaimUsers, by_claim
 from kubelet_bridge.kube.client import Client, PatchType
 from kubelet_bridge.kube.disks import DiskReader
@@ -15,7 +16,8 @@ from kubelet_bridge.kube.disksizes import DiskSizes
 from kubelet_bridge.kube.diskturns import DiskTurns
 from kubelet_bridge.kube.informer import Cached, Informer
 from kubelet_bridge.kube.inputs import InputReader
-from kubelet_bridge.kube.outages import INDEX, by_outage
+from kubelet_bridge.kube.outages import by_outage
+from kubelet_bridge.kube.overheads import by_overhead
 from kubelet_bridge.kube.tokens import TokenRequester
 from kubelet_bridge.kube.watch import EventKind
 from kubelet_bridge.model.core import Pod
@@ -81,7 +83,8 @@ class NodeView:
         indexers = {"pod-uid": _by_pod_uid}
         machines = {**indexers, CLAIM_INDEX: by_claim}
         self.pods = Informer(
-            client, PODS, field_selector=f"spec.nodeName={node_name}", indexers={"uid": _by_uid, INDEX: by_outage}
+            client, PODS, field_selector=f"spec.nodeName={node_name}",
+            indexers={"uid": _by_uid, outages.INDEX: by_outage, overheads.INDEX: by_overhead},
         )  # fmt: skip
         self.vms = Informer(client, VIRTUALMACHINES, label_selector=ours, indexers=machines)
         self.vmis = Informer(client, VIRTUALMACHINEINSTANCES, label_selector=ours, indexers=machines)
@@ -108,6 +111,10 @@ class NodeView:
     def stale_since(self) -> datetime | None:
         """Since when something of the cluster could not be followed; None when all of it can be."""
         return min((one.stale_since for one in self.informers if one.stale_since is not None), default=None)
+
+    def uncounted(self) -> int:
+        """How many VMs take memory beside the guest's that no Pod's ``overhead`` tells the scheduler."""
+        return max(0, len(self.vms) - len(self.pods.by_index(overheads.INDEX, "memory")))
 
     async def wait_synced(self) -> None:
         """Return once every cache has had its first list."""
