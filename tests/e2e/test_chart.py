@@ -2,6 +2,8 @@
 
 import asyncio
 import contextlib
+import json
+import sys
 import uuid
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -236,3 +238,34 @@ async def test_vms_outlive_upgrade_rollback_and_uninstall(installed: Installed) 
     assert left == ""
     assert await installed.users("get", "vm,vmi", "-o", "jsonpath={.items[*].metadata.uid}") == before
     assert await installed.kubectl("get", "node", installed.node, "-o", "name") == f"node/{installed.node}\n"
+
+
+async def test_the_trial_of_helm_test(installed: Installed, tmp_path: Path) -> None:
+    """What the test's Pod would run, with its account's rights, in a namespace that enforces the restricted standard."""
+    await installed.pod.start()
+    await installed.ready()
+    hooks = [one for one in yaml.safe_load_all(await installed.helm("get", "hooks", RELEASE)) if one]
+    pod = next(one for one in hooks if one["kind"] == "Pod")
+    await installed.kubectl.apply(*(one for one in hooks if one is not pod))
+    (container,) = pod["spec"]["containers"]
+    mounted = next(one for one in hooks if one["kind"] == "ConfigMap")["data"]["pod.yaml"]
+    (tmp_path / "pod.yaml").write_text(mounted)
+    arguments = [str(tmp_path / "pod.yaml") if one == "/etc/trial/pod.yaml" else one for one in container["args"]]
+    kubeconfig = tmp_path / "kubeconfig"
+    kubeconfig.write_text(await _kubeconfig(installed, pod["spec"]["serviceAccountName"]))
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, "-m", "kubelet_bridge", *arguments, "--kubeconfig", str(kubeconfig),
+        stdin=asyncio.subprocess.DEVNULL, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.STDOUT,
+    )  # fmt: skip
+    async with asyncio.timeout(120):
+        said, _ = await process.communicate()
+    assert said.decode().splitlines()[-1:] == [f"Ready on {installed.node}"], said.decode() + installed.pod.tail()
+    await installed.kubectl("wait", "--for=delete", "pod/kubelet-bridge-test-vm", "--timeout=60s")
+
+
+async def _kubeconfig(installed: Installed, account: str) -> str:
+    """JSON, which is YAML."""
+    token = (await installed.kubectl("create", "token", account)).strip()
+    config = await installed.kubectl.json("config", "view", "--raw")
+    config["users"] = [{"name": one["name"], "user": {"token": token}} for one in config["users"]]
+    return json.dumps(config)

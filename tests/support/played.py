@@ -1,7 +1,7 @@
 """The Pod of the chart's StatefulSet, played by a process: no kubelet of the development cluster runs containers.
 
 It has the rendered arguments, environment, mounts, user and token, a read-only root and no capability. Its root is this
-machine's, with the checkout at ``/mnt``, for what the image would hold.
+machine's; in place of what the image holds, the checkout, Python and its packages are at places that the user may read.
 """
 
 import asyncio
@@ -10,6 +10,8 @@ import os
 import shlex
 import shutil
 import signal
+import sys
+import sysconfig
 from pathlib import Path
 from typing import Any
 
@@ -32,19 +34,19 @@ set -eu
 mount --make-rprivate /
 cp -a /etc {root}/etc
 mount --bind {checkout} /mnt
+mount --bind {python} /media
+mount --bind {packages} /srv
 for path in /etc /var/lib /run; do
   mkdir -p "{root}$path"
   mount --bind "{root}$path" "$path"
 done
 {mounts}
-mount -o remount,ro,bind /etc
-mount -o remount,ro,bind /run
-mount -o remount,ro,bind /var/lib
-mount -o remount,ro,bind /mnt
-mount -o remount,ro,bind /
+for path in /etc /run /var/lib /mnt /media /srv /; do
+  mount -o remount,ro,bind "$path"
+done
 cd /
 exec setpriv --reuid {user} --regid {group} --clear-groups --no-new-privs --bounding-set=-all --inh-caps=-all \\
-  env -i {environment} /mnt/.venv/bin/python -m kubelet_bridge {arguments}
+  env -i {environment} /media/bin/{interpreter} -m kubelet_bridge {arguments}
 """
 
 
@@ -70,9 +72,10 @@ class PlayedPod:
         assert security["readOnlyRootFilesystem"]
         assert not security["allowPrivilegeEscalation"]
         script = _ENTER.format(
-            root=root, checkout=CHECKOUT, mounts="\n".join(sorted(mounts)), user=security["runAsUser"],
+            root=root, checkout=CHECKOUT, python=sys.base_prefix, packages=sysconfig.get_path("platlib"),
+            interpreter=f"python{sys.version_info.major}.{sys.version_info.minor}", user=security["runAsUser"],
             group=security["runAsGroup"], environment=shlex.join(self._environment(container)),
-            arguments=shlex.join(container["args"]),
+            arguments=shlex.join(container["args"]), mounts="\n".join(sorted(mounts)),
         )  # fmt: skip
         with self.log.open("ab") as log:
             self._process = await asyncio.create_subprocess_exec(
@@ -150,7 +153,7 @@ class PlayedPod:
         agent = bundle.ensure(cache_root()).path
         shutil.copyfile(agent, self._directory / "claims" / "state" / "agent.pyz")
         of_the_image = {
-            "PATH": os.defpath, "PYTHONPATH": "/mnt", "PYTHONDONTWRITEBYTECODE": "1",
+            "PATH": os.defpath, "PYTHONHOME": "/media", "PYTHONPATH": "/mnt:/srv", "PYTHONDONTWRITEBYTECODE": "1",
             "KUBELET_BRIDGE_AGENT_FILE": "/var/lib/kubelet-bridge/agent.pyz", "KUBELET_BRIDGE_CACHE": "/tmp/cache",
         }  # fmt: skip
         of_the_cluster = {
