@@ -12,45 +12,44 @@ from kubelet_bridge.model.storagenames import PROVISIONER
 NODE_NAME = "kubelet-bridge"
 VM_DISK = "vm-disk"
 _READ = ("get", "list", "watch")
-_ACTIONS = ("start", "stop", "restart", "addvolume", "removevolume")
-_WRITE = ("create", "update", "patch", "delete")
+_ACTIONS = ("stop", "addvolume", "removevolume")
 
-# Group, resources, verbs.
+# Group, resources, verbs: those of the chart, without its names and namespaces. A development cluster has many bridges.
 RULES: tuple[tuple[str, tuple[str, ...], tuple[str, ...]], ...] = (
-    ("", ("nodes",), (*_READ, *_WRITE)),
-    ("", ("nodes/status", "pods/status"), ("get", "update", "patch")),
-    ("coordination.k8s.io", ("leases",), (*_READ, *_WRITE)),
+    ("", ("nodes",), (*_READ, "create", "patch")),
+    ("", ("nodes/status", "pods/status"), ("patch",)),
+    ("coordination.k8s.io", ("leases",), ("get", "create", "update")),
     ("", ("pods/log",), ("get",)),
-    ("", ("pods",), (*_READ, "update", "patch", "delete")),
-    ("", ("events",), (*_READ, "create", "update", "patch")),
-    ("", ("secrets",), (*_READ, *_WRITE)),
-    ("", ("configmaps", "services", "namespaces", "serviceaccounts"), _READ),
+    ("", ("pods",), (*_READ, "delete")),
+    ("", ("events",), ("list", "watch", "create", "patch")),
+    ("", ("secrets",), ("get", "create", "patch")),
+    ("", ("configmaps",), ("get",)),
+    ("", ("services",), ("list",)),
     ("", ("persistentvolumeclaims",), (*_READ, "patch")),
     ("", ("persistentvolumeclaims/status",), ("patch",)),
     ("", ("persistentvolumes",), (*_READ, "create", "patch", "delete")),
-    ("storage.k8s.io", ("storageclasses",), _READ),
+    ("storage.k8s.io", ("storageclasses",), ("get",)),
     ("", ("serviceaccounts/token",), ("create",)),
-    ("kubevirt.io", ("virtualmachines",), (*_READ, *_WRITE)),
-    ("kubevirt.io", ("virtualmachineinstances",), (*_READ, "delete")),
-    ("kubevirt.io", ("kubevirts",), _READ),
+    ("kubevirt.io", ("virtualmachines",), (*_READ, "create", "patch", "delete")),
+    ("kubevirt.io", ("virtualmachineinstances",), ("list", "watch", "delete")),
+    ("kubevirt.io", ("kubevirts",), ("list",)),
     ("cdi.kubevirt.io", ("datavolumes",), (*_READ, "create", "delete")),
     # The right to clone what is in a namespace: golden images are in another than their clones.
     ("cdi.kubevirt.io", ("datavolumes/source",), ("create",)),
-    ("cdi.kubevirt.io", ("datasources",), _READ),
+    ("cdi.kubevirt.io", ("datasources",), ("get", "list")),
     # How large what a DataSource names is: a snapshot says so itself, a claim together with CDI's overhead.
     ("cdi.kubevirt.io", ("cdiconfigs",), ("get",)),
     ("snapshot.storage.k8s.io", ("volumesnapshots",), ("get",)),
+    ("subresources.kubevirt.io", ("version",), ("get",)),
     ("subresources.kubevirt.io", tuple(f"virtualmachines/{action}" for action in _ACTIONS), ("update",)),
     (
         "subresources.kubevirt.io",
         tuple(f"virtualmachineinstances/{stream}" for stream in ("console", "vnc", "portforward")),
         ("get",),
     ),
-    # An ownerReference that blocks its owner's deletion needs this right on the owner.
-    ("", ("pods/finalizers",), ("update",)),
     ("authentication.k8s.io", ("tokenreviews",), ("create",)),
     ("authorization.k8s.io", ("subjectaccessreviews",), ("create",)),
-    ("certificates.k8s.io", ("certificatesigningrequests",), ("create", *_READ)),
+    ("certificates.k8s.io", ("certificatesigningrequests",), ("get", "create")),
 )
 
 VSOCK_RULES = (("subresources.kubevirt.io", ("virtualmachineinstances/vsock",), ("get",)),)

@@ -6,8 +6,10 @@ from typing import Any
 import pytest
 import yaml
 
+from kubelet_bridge.devcluster.bridge import RULES
 from tests.support import golden
 from tests.support.chart import MUTATING, Helm, pick, validate
+from tests.support.rights import granted
 
 pytestmark = pytest.mark.helm
 
@@ -64,6 +66,14 @@ def test_no_right_is_a_wildcard(helm: Helm, path: Path, tmp_path: Path) -> None:
     for one in _rendered(helm, path, tmp_path):
         for rule in one.get("rules", []) if one["kind"] in ("Role", "ClusterRole") else []:
             assert not any("*" in word for words in rule.values() for word in words), rule
+
+
+def test_the_development_clusters_bridge_has_these_rights(helm: Helm, tmp_path: Path) -> None:
+    """So that every test that runs a bridge there tries them."""
+    rights = {right[:3] for right in granted(helm.render(served=MUTATING, directory=tmp_path))}
+    assert rights - {("", "pods", "create")} == {  # that of helm test
+        (group, resource, verb) for group, resources, verbs in RULES for resource in resources for verb in verbs
+    }
 
 
 def test_secrets_cannot_be_listed(helm: Helm, tmp_path: Path) -> None:

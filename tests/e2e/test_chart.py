@@ -241,7 +241,7 @@ async def test_vms_outlive_upgrade_rollback_and_uninstall(installed: Installed) 
 
 
 async def test_the_trial_of_helm_test(installed: Installed, tmp_path: Path) -> None:
-    """What the test's Pod would run, with its account's rights, in a namespace that enforces the restricted standard."""
+    """What the test's Pod would run, with its account's rights, in a namespace of the restricted standard."""
     await installed.pod.start()
     await installed.ready()
     hooks = [one for one in yaml.safe_load_all(await installed.helm("get", "hooks", RELEASE)) if one]
