@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo demo-down test test-fast cluster-binaries images runtime-image image fmt lint types layers golden docs docs-verify proto proto-verify agent bench bench-store check clean
+.PHONY: help setup demo demo-down test test-fast rights-audit cluster-binaries images runtime-image image fmt lint types layers golden docs docs-verify proto proto-verify agent bench bench-store check clean
 
 help: ## List the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  \033[1m%-18s\033[0m %s\n", $$1, $$2}'
@@ -41,6 +41,11 @@ image: $(STAMP) ## Build the daemon's container image with buildah: IMAGE, ARCH,
 
 test: $(STAMP) cluster-binaries ## Run every test: pure, integration, whole cluster, crashes
 	@$(BIN)/python -m pytest -n 2 --reruns 1 --only-rerun '^AssertionError: not within [0-9]+ s' --rerun-show-tracebacks -rR
+
+rights-audit: $(STAMP) cluster-binaries ## Run the tests on a cluster, and fail when the chart grants more or less than they used
+	@mkdir -p build && rm -f build/audit.log
+	@KUBELET_BRIDGE_AUDIT_TO=$(CURDIR)/build/audit.log $(BIN)/python -m pytest tests/integration tests/e2e --reruns 1
+	@$(BIN)/python -m tests.support.rightsaudit build/audit.log
 
 test-fast: $(STAMP) ## Run the tests that need no cluster
 	@$(BIN)/python -m pytest -m 'not cluster and not crash and not helm' --failed-first

@@ -12,6 +12,9 @@ import pytest
 from kubelet_bridge.devcluster.cluster import DevCluster
 from kubelet_bridge.devcluster.progress import Progress
 
+AUDIT_TO = "KUBELET_BRIDGE_AUDIT_TO"
+"""A file to which the cluster's audit log is appended in the end (``rightsaudit``)."""
+
 GIVEN = "KUBELET_BRIDGE_TEST_CLUSTER"
 """A directory: its cluster is made or repaired, used, and left up."""
 
@@ -31,5 +34,8 @@ def dev_cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[DevCluster
         run_apart(cluster.up())
         yield cluster
     finally:
+        if audit := os.environ.get(AUDIT_TO):
+            with Path(audit).open("ab") as file:
+                file.write(cluster.layout.audit_log.read_bytes())
         if not given:
             run_apart(cluster.down())
