@@ -13,6 +13,19 @@ _ISSUER = "https://kubernetes.default.svc.cluster.local"
 _QPS, _BURST = 1000, 2000
 """Client-side limits of the controllers: high, so that a scale test measures the bridge and not them."""
 
+_AUDITED = {
+    "apiVersion": "audit.k8s.io/v1", "kind": "Policy", "omitStages": ["RequestReceived"],
+    "rules": [
+        *(
+            {"level": "None", "userGroups": [f"system:serviceaccounts:{namespace}"]}
+            for namespace in ("kube-system", "kubevirt", "cdi")
+        ),
+        {"level": "Metadata", "userGroups": ["system:serviceaccounts"]},
+        {"level": "None"},
+    ],
+}  # fmt: skip
+"""Every request of a ServiceAccount that is none of the cluster's own, as a bridge is: what rights it uses."""
+
 
 def control_plane(layout: Layout, state: ClusterState) -> tuple[Component, ...]:
     """In the order they start."""
@@ -20,10 +33,11 @@ def control_plane(layout: Layout, state: ClusterState) -> tuple[Component, ...]:
 
 
 def write_configuration(layout: Layout) -> None:
-    """The scheduler takes its client limits from a file only.
+    """What is taken from files only: the API server's audit policy, the scheduler's client limits.
 
-    It tries a Pod again after a second: cdi-controller writes to the claims of Pods that wait, and a try may lose.
+    The scheduler tries a Pod again after a second: cdi-controller writes to the claims of Pods that wait, and a try may lose.
     """
+    write_private(layout.audit_policy, msgspec.json.encode(_AUDITED))
     configuration = {
         "apiVersion": "kubescheduler.config.k8s.io/v1", "kind": "KubeSchedulerConfiguration",
         "clientConnection": {"kubeconfig": str(layout.kubeconfig("scheduler")), "qps": _QPS, "burst": _BURST},
