@@ -35,7 +35,7 @@ def control_plane(layout: Layout, state: ClusterState) -> tuple[Component, ...]:
 def write_configuration(layout: Layout) -> None:
     """What is taken from files only: the API server's audit policy, the scheduler's client limits.
 
-    The scheduler tries a Pod again after a second: cdi-controller writes to the claims of Pods that wait, and a try may lose.
+    That tries a Pod again after a second: cdi-controller writes to the claims of Pods that wait, and a try may lose.
     """
     write_private(layout.audit_policy, msgspec.json.encode(_AUDITED))
     configuration = {

@@ -22,7 +22,7 @@ from kubelet_bridge.model.resources import NAMESPACES, NODES
 from tests.support.bridge import condition, eventually
 from tests.support.chart import CHART, RELEASE
 from tests.support.kubectl import Kubectl
-from tests.support.played import PlayedPod
+from tests.support.played import PlayedPod, needs_root
 from tests.support.rights import granted, requests, unused
 
 pytestmark = [pytest.mark.cluster, pytest.mark.helm, pytest.mark.timeout(300)]
@@ -115,9 +115,8 @@ class Installed:
 
 
 @pytest.fixture
-async def installed(
-    dev_cluster: DevCluster, admin: Client, tmp_path: Path, root_only: None
-) -> AsyncIterator[Installed]:
+async def installed(dev_cluster: DevCluster, admin: Client, tmp_path: Path) -> AsyncIterator[Installed]:
+    needs_root()
     helm = await asyncio.to_thread(binaries.helm, Progress())
     one = Installed(dev_cluster, admin, helm, tmp_path)
     labels = {f"pod-security.kubernetes.io/{mode}": "restricted" for mode in ("enforce", "warn")}

@@ -182,8 +182,7 @@ class PlayedPod:
         return self.log.read_text(errors="replace")[-3000:] if self.log.exists() else ""
 
 
-@pytest.fixture
-def root_only() -> None:
+def needs_root() -> None:
     """Mounts of one's own, and another user, take root."""
     if os.geteuid() != 0:
         pytest.skip("playing a Pod takes root: mounts of its own, and another user")
