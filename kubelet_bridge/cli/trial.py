@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import signal
 from pathlib import Path
 from typing import Any
 
@@ -89,7 +90,12 @@ def trial(manifest: Path, seconds: float, kubeconfig: Path | None) -> None:
     wanted = read_pod(manifest)
 
     async def run() -> str:
+        if task := asyncio.current_task():
+            asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, task.cancel)  # SIGINT cancels as it is
         async with Client(await credentials.load(kubeconfig)) as client:
             return await try_pod(client, wanted, seconds=seconds)
 
-    click.echo(f"Ready on {asyncio.run(run())}")
+    try:
+        click.echo(f"Ready on {asyncio.run(run())}")
+    except asyncio.CancelledError:
+        raise Terminal("ended by a signal before the Pod was Ready") from None

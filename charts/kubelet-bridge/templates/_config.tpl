@@ -23,7 +23,7 @@
   "guest_files_address" (default (printf "%s:%d" (include "kubelet-bridge.host" .) (int .Values.guests.filesPort)) .Values.guests.filesAddress)
   "guest_transport" .Values.guests.transport
   "namespace" .Release.Namespace
-  "state_dir" "/var/lib/kubelet-bridge"
+  "state_dir" (include "kubelet-bridge.stateDir" .)
   "runtime_image" .Values.runtime.image
   "images_config_map" (ternary (printf "%s-images" (include "kubelet-bridge.fullname" .)) "" (not (empty .Values.images.catalogue)))
   "images_namespace" .Values.images.namespace

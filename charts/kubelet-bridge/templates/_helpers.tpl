@@ -62,6 +62,15 @@ app.kubernetes.io/managed-by: {{ .Release.Service }}
 {{- end }}
 {{- end }}
 
+{{- define "kubelet-bridge.pullSecrets" -}}
+{{- with .Values.image.pullSecrets -}}
+imagePullSecrets:
+  {{- range . }}
+  - name: {{ . }}
+  {{- end }}
+{{- end }}
+{{- end }}
+
 {{/* The Service's name as guests resolve it, which have search domains only when their Pod does. */}}
 {{- define "kubelet-bridge.host" -}}
 {{- printf "%s.%s.svc.%s" (include "kubelet-bridge.fullname" .) .Release.Namespace .Values.clusterDomain }}
@@ -92,6 +101,11 @@ app.kubernetes.io/managed-by: {{ .Release.Service }}
 
 {{- define "kubelet-bridge.approves" -}}
 {{- if and .Values.tls.request (not .Values.tls.secretName) (eq .Values.tls.approval "automatic") }}true{{ end }}
+{{- end }}
+
+{{/* In the volume: its root belongs to root, and some classes let everybody write there. What is in here is the bridge's alone. */}}
+{{- define "kubelet-bridge.stateDir" -}}
+/var/lib/kubelet-bridge/state
 {{- end }}
 
 {{/* What the restricted Pod Security Standard asks of a Pod, and of a container. */}}

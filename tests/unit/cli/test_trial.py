@@ -1,5 +1,6 @@
 """The trial that ``helm test`` runs: one Pod, which is gone in the end whatever came of it."""
 
+import asyncio
 from pathlib import Path
 from typing import Any, cast
 
@@ -61,6 +62,13 @@ async def test_one_that_does_not_is_deleted_too(answer: Json, said: str) -> None
     with pytest.raises(Terminal, match=said):
         await tried(pods, seconds=0.1)
     assert pods.log[-1] == "delete vms/vm"
+
+
+async def test_one_is_deleted_when_the_trial_is_ended() -> None:
+    pods = Pods(WAITING)
+    with pytest.raises(TimeoutError):
+        await asyncio.wait_for(tried(pods), 0.1)
+    assert pods.log == ["create vms/vm", "delete vms/vm"]
 
 
 async def test_a_pod_of_somebody_else_is_left_alone() -> None:
