@@ -3,7 +3,6 @@
 import asyncio
 import contextlib
 import json
-import sys
 import uuid
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -29,6 +28,7 @@ pytestmark = [pytest.mark.cluster, pytest.mark.helm, pytest.mark.timeout(300)]
 
 Json = dict[str, Any]
 NOT_OURS = "a Secret that kubelet-bridge did not make"
+DRY = "--dry-run=server"
 OUTAGE = {"node.kubernetes.io/not-ready", "node.kubernetes.io/unreachable"}
 
 
@@ -42,7 +42,8 @@ class Installed:
         self.kubectl = Kubectl(cluster, self.namespace)
         self.users = Kubectl(cluster, f"work-{unique}")
         self.runtime_class, self.storage_class = f"vm-{unique}", f"disk-{unique}"
-        self.pod = PlayedPod(cluster, client, self.namespace, RELEASE, directory)
+        self.pod = PlayedPod(cluster, client, self.namespace, f"{RELEASE}-0", directory)
+        self.trial = PlayedPod(cluster, client, self.namespace, f"{RELEASE}-test", directory)
         ports = [free_port() for _ in range(4)]
         address = cluster.state.node_address
         self.values: Json = {
@@ -69,14 +70,20 @@ class Installed:
         return out.decode()
 
     async def upgrade(self, **more: Json) -> None:
-        """Install, or upgrade to other values; then the Pod is there to be played."""
+        """Install, or upgrade to other values."""
         file = self._directory / "values.yaml"
         file.write_text(yaml.safe_dump(self.values | more))
         await self.helm("upgrade", "--install", RELEASE, str(CHART), "--values", str(file))
+        await self.pod_made()
+
+    async def pod_made(self) -> None:
+        """The Pod to be played is that of the StatefulSet as it is now."""
 
         async def made() -> bool:
-            code, _, _ = await self.kubectl.run("get", "pod", f"{RELEASE}-0")
-            return code == 0
+            found = await self.kubectl.json("get", "statefulset", RELEASE)
+            code, out, _ = await self.kubectl.run("get", "pod", f"{RELEASE}-0", "-o", "json")
+            seen = found["status"].get("observedGeneration") == found["metadata"]["generation"]
+            return seen and not code and _revision(json.loads(out)) == found["status"]["updateRevision"]
 
         await eventually(made, "the StatefulSet's Pod")
 
@@ -134,6 +141,7 @@ async def installed(dev_cluster: DevCluster, admin: Client, tmp_path: Path) -> A
         yield one
     finally:
         await one.users.run("delete", "pod", "--all", "--timeout=30s")
+        await one.trial.stop()
         await one.pod.stop()
         with contextlib.suppress(AssertionError):
             await one.helm("uninstall", RELEASE, "--ignore-not-found")
@@ -187,11 +195,11 @@ async def _signed(installed: Installed) -> None:
 @pytest.mark.parametrize(
     ("verb", "said"),
     [
-        (("delete", "pod", "other", "--wait=false"), "a Pod of another node"),
-        (("patch", "secret", "theirs", "--patch", '{"data": {"a": "Yg=="}}'), NOT_OURS),
-        (("create", "secret", "generic", "mine"), NOT_OURS),
+        (("delete", "pod", "other", "--wait=false", DRY), "a Pod of another node"),
+        (("patch", "secret", "theirs", "--patch", '{"data": {"a": "Yg=="}}', DRY), NOT_OURS),
+        (("create", "secret", "generic", "mine", DRY), NOT_OURS),
         (("create", "token", "default"), "a token that is bound to no Pod"),
-        (("create", "-f", "-"), "a Node of another name"),
+        (("create", "-f", "-", DRY), "a Node of another name"),
     ],
 )  # fmt: skip
 async def test_the_guard(installed: Installed, verb: tuple[str, ...], said: str) -> None:
@@ -204,7 +212,7 @@ async def test_the_guard(installed: Installed, verb: tuple[str, ...], said: str)
     node = yaml.safe_dump({"apiVersion": "v1", "kind": "Node", "metadata": {"name": "another"}})
 
     async def refused() -> bool:  # a policy counts a moment after it is there
-        code, _, err = await installed.users.run(*verb, f"--as={installed.user}", "--dry-run=server", stdin=node)
+        code, _, err = await installed.users.run(*verb, f"--as={installed.user}", stdin=node)
         return code != 0 and said in err
 
     await eventually(refused, said, seconds=30)
@@ -222,6 +230,7 @@ async def test_vms_outlive_upgrade_rollback_and_uninstall(installed: Installed) 
             await installed.upgrade(terminationGracePeriodSeconds=20)
         else:
             await installed.helm("rollback", RELEASE, "1")
+            await installed.pod_made()
         assert await installed.pod.stop() == 0
         await installed.pod.start()
         await installed.ready()
@@ -241,32 +250,49 @@ async def test_vms_outlive_upgrade_rollback_and_uninstall(installed: Installed) 
     assert await installed.kubectl("get", "node", installed.node, "-o", "name") == f"node/{installed.node}\n"
 
 
-async def test_the_trial_of_helm_test(installed: Installed, tmp_path: Path) -> None:
-    """What the test's Pod would run, with its account's rights, in a namespace of the restricted standard."""
+@pytest.mark.parametrize("restricted", [False, True])
+async def test_helm_test(installed: Installed, restricted: bool) -> None:
+    """In a namespace that takes launchers as they are; in the release's, which takes those with a seccomp profile."""
+    if not restricted:
+        await installed.upgrade(test={"namespace": installed.users.namespace})
     await installed.pod.start()
     await installed.ready()
-    hooks = [one for one in yaml.safe_load_all(await installed.helm("get", "hooks", RELEASE)) if one]
-    pod = next(one for one in hooks if one["kind"] == "Pod")
-    await installed.kubectl.apply(*(one for one in hooks if one is not pod))
-    (container,) = pod["spec"]["containers"]
-    mounted = next(one for one in hooks if one["kind"] == "ConfigMap")["data"]["pod.yaml"]
-    (tmp_path / "pod.yaml").write_text(mounted)
-    arguments = [str(tmp_path / "pod.yaml") if one == "/etc/trial/pod.yaml" else one for one in container["args"]]
-    kubeconfig = tmp_path / "kubeconfig"
-    kubeconfig.write_text(await _kubeconfig(installed, pod["spec"]["serviceAccountName"]))
-    process = await asyncio.create_subprocess_exec(
-        sys.executable, "-m", "kubelet_bridge", *arguments, "--kubeconfig", str(kubeconfig),
-        stdin=asyncio.subprocess.DEVNULL, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.STDOUT,
-    )  # fmt: skip
-    async with asyncio.timeout(120):
-        said, _ = await process.communicate()
-    assert said.decode().splitlines()[-1:] == [f"Ready on {installed.node}"], said.decode() + installed.pod.tail()
-    await installed.kubectl("wait", "--for=delete", "pod/kubelet-bridge-test-vm", "--timeout=60s")
+    async with (
+        _launchers_with_seccomp(installed) if restricted else contextlib.nullcontext(),
+        asyncio.TaskGroup() as group,
+    ):
+        said = group.create_task(installed.helm("test", RELEASE, "--timeout", "90s"))
+        name = installed.trial.name
+
+        async def made() -> bool:
+            return not (await installed.kubectl.run("get", "pod", name))[0]
+
+        await eventually(made, f"Pod {name}")
+        await installed.trial.start()
+        async with asyncio.timeout(60):
+            assert await installed.trial.ended() == 0, installed.trial.tail() + installed.pod.tail()
+        assert installed.trial.tail() == f"Ready on {installed.node}\n"
+        status = json.dumps({"status": {"phase": "Succeeded"}})
+        await installed.kubectl("patch", "pod", name, "--subresource=status", "--patch", status)
+    assert "Phase:          Succeeded" in said.result()
+    assert await installed.kubectl("get", "pod", name, "--ignore-not-found") == ""
 
 
-async def _kubeconfig(installed: Installed, account: str) -> str:
-    """JSON, which is YAML."""
-    token = (await installed.kubectl("create", "token", account)).strip()
-    config = await installed.kubectl.json("config", "view", "--raw")
-    config["users"] = [{"name": one["name"], "user": {"token": token}} for one in config["users"]]
-    return json.dumps(config)
+@contextlib.asynccontextmanager
+async def _launchers_with_seccomp(installed: Installed) -> AsyncIterator[None]:
+    """What README.md says of namespaces with the restricted standard."""
+    patch = ("patch", "kubevirt", "kubevirt", "-n", "kubevirt", "--type", "merge", "--patch")
+
+    def profile(default: bool | None) -> str:
+        inner = {"virtualMachineInstanceProfile": {"customProfile": {"runtimeDefaultProfile": default}}}
+        return json.dumps({"spec": {"configuration": {"seccompConfiguration": inner if default else None}}})
+
+    await installed.kubectl(*patch, profile(True))
+    try:
+        yield
+    finally:
+        await installed.kubectl(*patch, profile(None))
+
+
+def _revision(pod: Json) -> str:
+    return str(pod["metadata"]["labels"]["controller-revision-hash"])

@@ -1,6 +1,6 @@
-"""The Pod of the chart's StatefulSet, played by a process: no kubelet of the development cluster runs containers.
+"""A Pod of the chart, played by a process: no kubelet of the development cluster runs containers.
 
-It has the rendered arguments, environment, mounts, user and token, a read-only root and no capability. Its root is this
+It has the Pod's arguments, environment, mounts, user and token, a read-only root and no capability. Its root is this
 machine's; in place of what the image holds, the checkout, Python and its packages are at places that the user may read.
 """
 
@@ -20,14 +20,13 @@ import pytest
 from kubelet_bridge.devcluster.cluster import DevCluster
 from kubelet_bridge.guest import bundle
 from kubelet_bridge.kube.client import Client
-from kubelet_bridge.model.resources import CONFIGMAPS, PODS, SECRETS, SERVICEACCOUNTS, Resource
+from kubelet_bridge.model.resources import CONFIGMAPS, PODS, SECRETS, SERVICEACCOUNTS
 from kubelet_bridge.settings import cache_root
 from tests.support.bridge import decoded
 
 Json = dict[str, Any]
 CHECKOUT = Path(__file__).parents[2]
 ACCOUNT = "/var/run/secrets/kubernetes.io/serviceaccount"
-STATEFULSETS = Resource("apps", "v1", "statefulsets", "StatefulSet")
 
 _ENTER = """
 set -eu
@@ -51,21 +50,21 @@ exec setpriv --reuid {user} --regid {group} --clear-groups --no-new-privs --boun
 
 
 class PlayedPod:
-    """The Pod with ordinal 0 of a StatefulSet; its state outlives a restart as the claim's would."""
+    """The Pod of one name; its claims' volumes outlive it."""
 
     def __init__(self, cluster: DevCluster, client: Client, namespace: str, name: str, directory: Path) -> None:
-        self._cluster, self._client, self._namespace, self._name = cluster, client, namespace, name
+        self._cluster, self._client, self._namespace, self.name = cluster, client, namespace, name
         self._directory = directory
-        self.log = directory / "played.log"
+        self.log = directory / f"{name}.log"
         self._process: asyncio.subprocess.Process | None = None
         self._starts = 0
 
     async def start(self) -> None:
-        """As the API server has the StatefulSet now."""
-        pod = await self._pod()
+        """As the API server has the Pod now: made by a controller, changed by admission."""
+        pod: Json = decoded(await self._client.get(PODS, self._namespace, self.name))
         (container,) = pod["spec"]["containers"]
         self._starts += 1
-        root = self._directory / f"root-{self._starts}"
+        root = self._directory / f"{self.name}-{self._starts}"
         volumes = {one["name"]: await self._volume(one, root, pod) for one in pod["spec"]["volumes"]}
         mounts = [self._mount(volumes[one["name"]], one) for one in container["volumeMounts"]]
         security = pod["spec"]["securityContext"] | container["securityContext"]
@@ -74,7 +73,7 @@ class PlayedPod:
         script = _ENTER.format(
             root=root, checkout=CHECKOUT, python=sys.base_prefix, packages=sysconfig.get_path("platlib"),
             interpreter=f"python{sys.version_info.major}.{sys.version_info.minor}", user=security["runAsUser"],
-            group=security["runAsGroup"], environment=shlex.join(self._environment(container)),
+            group=security["runAsGroup"], environment=shlex.join(await self._environment(container, root)),
             arguments=shlex.join(container["args"]), mounts="\n".join(sorted(mounts)),
         )  # fmt: skip
         with self.log.open("ab") as log:
@@ -83,21 +82,10 @@ class PlayedPod:
                 stdin=asyncio.subprocess.DEVNULL,
             )  # fmt: skip
 
-    async def _pod(self) -> Json:
-        """What the StatefulSet controller makes of the template, and what admission makes of that."""
-        found = decoded(await self._client.get(STATEFULSETS, self._namespace, self._name))
-        made: Json = decoded(await self._client.get(PODS, self._namespace, f"{self._name}-0"))
-        pod: Json = found["spec"]["template"]
-        pod["metadata"] |= {"name": f"{self._name}-0", "uid": made["metadata"]["uid"]}
-        pod["spec"]["volumes"] = [
-            *(one for one in made["spec"]["volumes"] if "projected" not in one),
-            {"name": "token", "projected": {}},
-        ]
-        for container in pod["spec"]["containers"]:
-            container["volumeMounts"] = [
-                *container["volumeMounts"], {"name": "token", "mountPath": ACCOUNT, "readOnly": True},
-            ]  # fmt: skip
-        return pod
+    async def ended(self) -> int:
+        """Its exit code."""
+        assert self._process is not None
+        return await self._process.wait()
 
     async def _volume(self, volume: Json, root: Path, pod: Json) -> Path:
         kept = "persistentVolumeClaim" in volume
@@ -144,17 +132,19 @@ class PlayedPod:
         made = "" if path == "/tmp" else f"mkdir -p {path} && "
         return f"{made}mount --bind {source} {path}{readonly}"
 
-    def _environment(self, container: Json) -> list[str]:
+    async def _environment(self, container: Json, root: Path) -> list[str]:
         fields = {"status.podIP": self._cluster.state.node_address}
         own = {
             one["name"]: one["value"] if "value" in one else fields[one["valueFrom"]["fieldRef"]["fieldPath"]]
-            for one in container["env"]
+            for one in container.get("env", [])
         }
-        agent = bundle.ensure(cache_root()).path
-        shutil.copyfile(agent, self._directory / "claims" / "state" / "agent.pyz")
+        agent = (await asyncio.to_thread(bundle.ensure, cache_root())).path
+        (root / "run").mkdir()
+        shutil.copyfile(agent, root / "run" / "agent.pyz")
         of_the_image = {
             "PATH": os.defpath, "PYTHONHOME": "/media", "PYTHONPATH": "/mnt:/srv", "PYTHONDONTWRITEBYTECODE": "1",
-            "KUBELET_BRIDGE_AGENT_FILE": "/var/lib/kubelet-bridge/agent.pyz", "KUBELET_BRIDGE_CACHE": "/tmp/cache",
+            "LD_LIBRARY_PATH": "/media/lib",  # a Python built with a shared library of its own
+            "KUBELET_BRIDGE_AGENT_FILE": "/run/agent.pyz", "KUBELET_BRIDGE_CACHE": "/tmp/cache",
         }  # fmt: skip
         of_the_cluster = {
             "KUBERNETES_SERVICE_HOST": "127.0.0.1",
