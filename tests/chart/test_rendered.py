@@ -1,5 +1,6 @@
 """``rendered/*.values.yaml`` → ``*.objects.yaml``: what is installed, variant by variant, to be read."""
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -8,7 +9,7 @@ import yaml
 
 from kubelet_bridge.devcluster.bridge import RULES
 from tests.support import golden
-from tests.support.chart import MUTATING, Helm, pick, validate
+from tests.support.chart import MUTATING, NAMESPACE, Helm, pick, validate
 from tests.support.rights import granted
 
 pytestmark = pytest.mark.helm
@@ -41,24 +42,48 @@ def test_kubernetes_knows_every_field(helm: Helm, path: Path, tmp_path: Path) ->
             validate(one)
 
 
+def _pods(objects: list[Json]) -> Iterator[Json]:
+    """The bridge, the test, and what the test schedules."""
+    for one in objects:
+        if one["kind"] == "StatefulSet":
+            yield one["spec"]["template"]
+        elif one["kind"] == "Pod":
+            yield one
+        elif "pod.yaml" in one.get("data", {}):
+            yield yaml.safe_load(one["data"]["pod.yaml"])
+
+
 @pytest.mark.parametrize("path", VARIANTS, ids=_name)
 def test_pods_keep_the_restricted_standard(helm: Helm, path: Path, tmp_path: Path) -> None:
     """https://kubernetes.io/docs/concepts/security/pod-security-standards/#restricted, and a read-only root."""
-    for one in _rendered(helm, path, tmp_path):
-        spec = one["spec"]["template"]["spec"] if one["kind"] == "StatefulSet" else one.get("spec", {})
-        if one["kind"] not in ("StatefulSet", "Pod"):
-            continue
+    pods = list(_pods(_rendered(helm, path, tmp_path)))
+    assert len(pods) == 3
+    for spec in (pod["spec"] for pod in pods):
         assert spec["securityContext"]["runAsNonRoot"] is True
         assert spec["securityContext"]["runAsUser"] > 0
         assert spec["securityContext"]["seccompProfile"] == {"type": "RuntimeDefault"}
         assert not {"hostNetwork", "hostPID", "hostIPC"} & spec.keys()
-        for volume in spec["volumes"]:
+        for volume in spec.get("volumes", []):
             assert {"configMap", "emptyDir", "secret"} & volume.keys()
         for container in spec["containers"]:
             assert container["securityContext"] == {
                 "allowPrivilegeEscalation": False, "readOnlyRootFilesystem": True, "capabilities": {"drop": ["ALL"]},
             }  # fmt: skip
+
+
+@pytest.mark.parametrize("path", VARIANTS, ids=_name)
+def test_pods_keep_what_policies_usually_ask(helm: Helm, path: Path, tmp_path: Path) -> None:
+    """https://kyverno.io/policies: no ``latest``, requests and limits, the recommended labels, tokens by choice."""
+    for pod in _pods(_rendered(helm, path, tmp_path)):
+        assert "app.kubernetes.io/name" in pod["metadata"]["labels"]
+        assert pod["spec"]["automountServiceAccountToken"] is ("serviceAccountName" in pod["spec"])
+        for container in pod["spec"]["containers"]:
             assert container["resources"]["requests"].keys() == {"cpu", "memory"}
+            assert "memory" in container["resources"]["limits"]
+            _, separator, version = container["image"].rpartition("@" if "@" in container["image"] else ":")
+            assert separator
+            assert version not in ("", "latest")
+            assert "//" not in container["image"]
 
 
 @pytest.mark.parametrize("path", VARIANTS, ids=_name)
@@ -74,6 +99,16 @@ def test_the_development_clusters_bridge_has_these_rights(helm: Helm, tmp_path: 
     assert rights - {("", "pods", "create")} == {  # that of helm test
         (group, resource, verb) for group, resources, verbs in RULES for resource in resources for verb in verbs
     }
+
+
+def test_what_is_done_for_pods_can_be_kept_to_namespaces(helm: Helm, tmp_path: Path) -> None:
+    values = {"rbac": {"namespaces": ["shop"]}, "images": {"namespace": "golden"}}
+    narrow, wide = (granted(helm.render(one, served=MUTATING, directory=tmp_path)) for one in (values, {}))
+    everywhere = {right.resource for right in narrow if not right.namespace}
+    assert not everywhere & {"secrets", "configmaps", "serviceaccounts/token", "pods/log", "datavolumes/source"}
+    assert {right.verb for right in narrow if right.group == "kubevirt.io" and not right.namespace} == {"list", "watch"}
+    assert {right.namespace for right in narrow if right.resource == "secrets"} == {"shop", "golden", NAMESPACE}
+    assert {right[:3] for right in narrow} == {right[:3] for right in wide}
 
 
 def test_secrets_cannot_be_listed(helm: Helm, tmp_path: Path) -> None:

@@ -38,6 +38,7 @@ def test_lint(helm: Helm) -> None:
         ({"bridge": {"settings": {"node_name": "x"}}}, "'node_name' not allowed"),
         ({"image": {"digest": "sha256:12"}}, "/image/digest"),
         ({"tls": {"approval": "yes"}}, "/tls/approval"),
+        ({"rbac": {"namespaces": ["*"]}}, "/rbac/namespaces/0"),
         ({"persistence": {"size": "a lot"}}, "/persistence/size"),
         ({"persistence": {"accessModes": []}}, "/persistence/accessModes"),
         ({"guests": {"address": "somewhere"}}, "/guests/address"),

@@ -56,6 +56,7 @@ class Installed:
             "runtime": {"image": ""}, "tls": {"approval": "automatic"},
             "csiDriver": {"create": False},  # the development cluster has it
             "storageClass": {"name": self.storage_class}, "runtimeClass": {"name": self.runtime_class},
+            "rbac": {"namespaces": [self.users.namespace]},
             "nodeSelector": {"played": "by-a-test"},  # nobody else is to take the Pod
         }  # fmt: skip
 
