@@ -96,9 +96,9 @@ class Installed:
 
         await eventually(check, lambda: f"node {self.node} Ready; {self.pod.tail()}")
 
-    async def run_pod(self, name: str, **spec: Any) -> Json:
-        """A Pod that opts in with one line, when it is Ready."""
-        await self.users.apply({
+    def manifest(self, name: str, **spec: Any) -> Json:
+        """A Pod that opts in with one line."""
+        return {
             "apiVersion": "v1", "kind": "Pod", "metadata": {"name": name},
             "spec": {
                 "runtimeClassName": self.runtime_class, "nodeSelector": {"kubernetes.io/hostname": self.node},
@@ -108,7 +108,11 @@ class Installed:
                     "resources": {"limits": {"cpu": "1", "memory": "128Mi"}},
                 }],
             },
-        })  # fmt: skip
+        }  # fmt: skip
+
+    async def run_pod(self, name: str, **spec: Any) -> Json:
+        """When it is Ready."""
+        await self.users.apply(self.manifest(name, **spec))
         try:
             await self.users("wait", "--for=condition=Ready", f"pod/{name}", "--timeout=60s")
         except AssertionError as error:
@@ -122,6 +126,10 @@ class Installed:
         return f"system:serviceaccount:{self.namespace}:{RELEASE}"
 
 
+async def _has_account(kubectl: Kubectl) -> bool:
+    return not (await kubectl.run("get", "serviceaccount", "default"))[0]
+
+
 @pytest.fixture
 async def installed(dev_cluster: DevCluster, admin: Client, tmp_path: Path) -> AsyncIterator[Installed]:
     needs_root()
@@ -133,11 +141,8 @@ async def installed(dev_cluster: DevCluster, admin: Client, tmp_path: Path) -> A
         {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": one.users.namespace}},
     )
 
-    async def account() -> bool:
-        return not (await one.users.run("get", "serviceaccount", "default"))[0]
-
     try:
-        await eventually(account, "the default ServiceAccount")
+        await eventually(lambda: _has_account(one.users), "the default ServiceAccount")
         await one.upgrade()
         yield one
     finally:
@@ -180,6 +185,26 @@ async def test_a_node_that_runs_pods_with_the_rights_it_has(installed: Installed
     rights = granted(one for one in yaml.safe_load_all(rendered) if one)
     needed = {("", "pods/status", "patch"), ("kubevirt.io", "virtualmachines", "create"), ("", "nodes/status", "patch")}
     assert not needed & {right[:3] for right in unused(rights, [one.right for one in seen])}
+
+
+async def test_a_namespace_that_is_not_named_has_no_vms(installed: Installed) -> None:
+    """``rbac.namespaces``: a Pod of another says what is forbidden, and ends as any other."""
+    await installed.pod.start()
+    await installed.ready()
+    others = Kubectl(installed.cluster, f"{installed.users.namespace}-not")
+    await others.apply({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": others.namespace}})
+    try:
+        await eventually(lambda: _has_account(others), "the default ServiceAccount")
+        await others.apply(installed.manifest("web"))
+
+        async def told() -> bool:
+            return "forbidden" in json.dumps((await others.json("get", "pod", "web"))["status"])
+
+        await eventually(told, lambda: installed.pod.tail())
+        assert await others("get", "vm,secret", "-o", "name") == ""
+        await others("delete", "pod", "web", "--timeout=30s")
+    finally:
+        await others("delete", "namespace", others.namespace, "--wait=false")
 
 
 async def _signed(installed: Installed) -> None:
