@@ -40,7 +40,7 @@ RULES: tuple[tuple[str, tuple[str, ...], tuple[str, ...]], ...] = (
     # How large what a DataSource names is: a snapshot says so itself, a claim together with CDI's overhead.
     ("cdi.kubevirt.io", ("cdiconfigs",), ("get",)),
     ("snapshot.storage.k8s.io", ("volumesnapshots",), ("get",)),
-    ("subresources.kubevirt.io", ("version",), ("get",)),
+    ("subresources.kubevirt.io", ("version",), ("list",)),
     ("subresources.kubevirt.io", tuple(f"virtualmachines/{action}" for action in _ACTIONS), ("update",)),
     (
         "subresources.kubevirt.io",
