@@ -44,12 +44,14 @@ class OutageTolerations:
 
     def __init__(self, client: Client, pods: Informer) -> None:
         self._client, self._pods = client, pods
+        self._told: set[str] = set()
 
     async def mend(self) -> None:
         """Change every Pod that there is to change; one that cannot be now is left for the next time."""
-        turns = asyncio.Semaphore(_AT_ONCE)
+        turns, found = asyncio.Semaphore(_AT_ONCE), self._pods.by_index(INDEX, _YES)
+        self._told &= {cached.head.uid for cached in found}
         async with asyncio.TaskGroup() as group:
-            for cached in self._pods.by_index(INDEX, _YES):
+            for cached in found:
                 group.create_task(self._mend(cached, turns), name=f"tolerations of {cached.head.name}")
 
     async def _mend(self, cached: Cached, turns: asyncio.Semaphore) -> None:
@@ -62,6 +64,8 @@ class OutageTolerations:
             except (NotFound, Conflict):
                 return
             except ApiError as error:
-                log.warning("a Pod may be evicted while this bridge is away", pod=head.name, error=str(error))
+                if head.uid not in self._told:  # it is tried again every few seconds
+                    self._told.add(head.uid)
+                    log.warning("a Pod may be evicted while this bridge is away", pod=head.name, error=str(error))
                 return
         self._pods.learn(raw)
