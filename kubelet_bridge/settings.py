@@ -41,8 +41,7 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
         capacity_memory: likewise.
         capacity_storage: likewise (``ephemeral-storage``).
         capacity_pods: how many Pods the Node takes; 0: the sum of the KubeVirt nodes' ``pods``.
-        vm_overhead: memory that a launcher takes beside the guest's, as a quantity; subtracted for each VM
-            whose Pod has no ``overhead`` of a RuntimeClass.
+        vm_overhead: memory, a quantity, that a launcher takes beside the guest; not where the Pod has an ``overhead``.
         default_cpu: vCPUs of a Pod that asks for none.
         default_memory: guest memory of a Pod that asks for none, as a quantity.
         max_hotplug_ratio: how far a VM may grow while it runs, as a multiple of its first size.
@@ -55,8 +54,7 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
         client_ca_file: CA of callers' client certificates; empty: the cluster's, from its ConfigMap.
         request_certificate: whether to request the serving certificate from the cluster.
         approve_certificate: whether to approve that request ourselves, which takes the right to approve for its signer.
-        tolerate_outages: whether Pods that would be evicted after 300 s of our absence are made to tolerate it;
-            takes the right to patch Pods. False where something else does that, or nothing is to.
+        tolerate_outages: whether Pods that 300 s of our absence would evict are made to sit it out, by patching them.
         streaming_idle_seconds: when an exec, attach or port-forward without a byte in either direction is ended.
         stream_creation_seconds: how long its client may take to open the streams that belong together.
         guest_listen: ``ADDRESS:PORT`` that the agents in guests dial; empty: guests get no agent.
