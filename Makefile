@@ -44,7 +44,7 @@ test: $(STAMP) cluster-binaries ## Run every test: pure, integration, whole clus
 
 rights-audit: $(STAMP) cluster-binaries ## Run the tests on a cluster, and fail when the chart grants more or less than they used
 	@mkdir -p build && rm -f build/audit.log
-	@KUBELET_BRIDGE_AUDIT_TO=$(CURDIR)/build/audit.log $(BIN)/python -m pytest tests/integration tests/e2e --reruns 1
+	@KUBELET_BRIDGE_AUDIT_TO=$(CURDIR)/build/audit.log $(BIN)/python -m pytest tests/integration tests/e2e tests/crash -n 2 --reruns 1 --only-rerun '^AssertionError: not within [0-9]+ s'
 	@$(BIN)/python -m tests.support.rightsaudit build/audit.log
 
 test-fast: $(STAMP) ## Run the tests that need no cluster

@@ -1,6 +1,6 @@
 """Whether the bridges of a whole test run have used every right that the chart grants, and no other.
 
-    KUBELET_BRIDGE_AUDIT_TO=build/audit.log pytest tests/integration tests/e2e
+    KUBELET_BRIDGE_AUDIT_TO=build/audit.log pytest tests/integration tests/e2e tests/crash
     python -m tests.support.rightsaudit build/audit.log
 
 Bridges of the development cluster have the chart's rights without its names and namespaces: of those nothing is told.
@@ -18,6 +18,18 @@ from tests.support.rights import Right, granted, requests, unused
 
 OF_HELM_TEST = Right("", "pods", "create")
 
+NOT_REACHED = {
+    Right("", "nodes", "patch"): "a Node that an earlier release has left, with other labels or taints",
+    Right("cdi.kubevirt.io", "datavolumes/source", "create"): "CDI's webhook asks whether we may; we send no request",
+    Right("cdi.kubevirt.io", "cdiconfigs", "get"): "the size of a clone of an image that somebody else has made ready",
+    Right("cdi.kubevirt.io", "datasources", "get"): "likewise",
+    Right("snapshot.storage.k8s.io", "volumesnapshots", "get"): "likewise, and no snapshots are served there",
+    Right(
+        "subresources.kubevirt.io", "virtualmachineinstances/portforward", "get"
+    ): "a listener in a guest without agent",
+}
+"""Rights that are needed, and why no test on the development cluster comes to use them."""
+
 
 def main(log: Path) -> int:
     """Print what is too much and what is too little; 1 when there is either."""
@@ -26,7 +38,7 @@ def main(log: Path) -> int:
     grants = {Right(*right[:3]) for right in granted(objects)} - {OF_HELM_TEST}
     seen = requests(log, f"system:serviceaccount:{BRIDGE_NAMESPACE}:{BRIDGE_ACCOUNT}")
     refused = {Right(*one.right[:3]) for one in seen if one.why_not}
-    too_much = unused(grants, [one.right for one in seen if not one.why_not])
+    too_much = unused(grants - NOT_REACHED.keys(), [one.right for one in seen if not one.why_not])
     for what, rights in (("granted and not used", too_much), ("used and not granted", refused)):
         for right in sorted(rights):
             print(f"{what}: {right.verb} {right.resource} ({right.group or 'core'})")  # noqa: T201 - its output
