@@ -15,7 +15,7 @@ import signal
 import sys
 import tempfile
 from collections import Counter
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterable
 from pathlib import Path
 from typing import Any
 
@@ -59,16 +59,17 @@ _CATALOGUE = "kubelet-bridge-images"
 
 
 class Observer:
-    """Notes when each claim was seen first, and when Bound, in seconds of one clock."""
+    """Notes when each of ``names`` was seen first, and when Bound, in seconds of one clock."""
 
-    def __init__(self, client: Client, namespace: str) -> None:
+    def __init__(self, client: Client, namespace: str, names: Iterable[str]) -> None:
+        self._names = frozenset(names)
         self._clock = asyncio.get_running_loop().time
         self.marks: dict[str, dict[str, float]] = {}
         self.claims = Informer(client, PERSISTENTVOLUMECLAIMS, namespace=namespace)
         self.claims.subscribe(self._claim)
 
     def _claim(self, kind: EventKind, cached: Cached) -> None:
-        if kind is EventKind.DELETED or not cached.head.name.startswith("claim-"):
+        if kind is EventKind.DELETED or cached.head.name not in self._names:
             return
         marks = self.marks.setdefault(cached.head.name, {})
         marks.setdefault("created", self._clock())
@@ -105,10 +106,10 @@ def own_class() -> Json:
 
 async def one_round(client: Client, bridge: BridgeProcess, storage_class: str, count: int, pace: str) -> Json:
     namespace = await new_namespace(client, f"bench-{storage_class}-{count}")
-    observer, loop = Observer(client, namespace), asyncio.get_running_loop()
+    names = [f"claim-{number}" for number in range(count)]
+    observer, loop = Observer(client, namespace, names), asyncio.get_running_loop()
     before, start = await bridge.counters(), loop.time()
     async with running(observer.claims):
-        names = [f"claim-{number}" for number in range(count)]
         if pace == "all":
             await _create(client, namespace, storage_class, names)
             await until(lambda: all(map(observer.is_bound, names)), "all claims Bound", 300)
@@ -214,7 +215,7 @@ async def single_flight(cluster: DevCluster, client: Client) -> Json:
         for _ in range(KILLS):
             await asyncio.sleep(2)
             await restart(cluster)
-        observer = Observer(client, namespace)
+        observer = Observer(client, namespace, [f"claim-{number}" for number in range(USERS)])
         pods = Informer(client, PODS, namespace=namespace, label_selector="bench=image")
         async with running(observer.claims, pods):
             await until(lambda: sum(map(_is_ready, pods.all())) == 2 * USERS, "all Pods Ready", 400)
