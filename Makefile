@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo demo-down test test-fast rights-audit cluster-binaries images runtime-image image fmt lint types layers golden docs docs-verify proto proto-verify agent bench bench-store check clean
+.PHONY: help setup demo demo-down test test-fast rights-audit cluster-binaries test-binaries images runtime-image image fmt lint types layers golden docs docs-verify proto proto-verify agent bench bench-store check clean
 
 help: ## List the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  \033[1m%-18s\033[0m %s\n", $$1, $$2}'
@@ -30,6 +30,9 @@ demo-down: $(STAMP) ## Remove everything that `make demo` started
 cluster-binaries: $(STAMP) ## Build (once) and check the control plane's binaries
 	@$(BIN)/kubelet-bridge dev binaries
 
+test-binaries: $(STAMP) # Built before the tests: a compiler beside them makes their waits run out
+	@$(BIN)/kubelet-bridge dev binaries --for-tests
+
 images: $(STAMP) ## Build (once) the disks and application images for real guests
 	@$(BIN)/kubelet-bridge dev images build
 
@@ -39,10 +42,10 @@ runtime-image: $(STAMP) ## The image that runs application images: build/runtime
 image: $(STAMP) ## Build the daemon's container image with buildah: IMAGE, ARCH, BASE (images/bridge/build)
 	@PYTHON=$(BIN)/python images/bridge/build
 
-test: $(STAMP) cluster-binaries ## Run every test: pure, integration, whole cluster, crashes
+test: $(STAMP) test-binaries ## Run every test: pure, integration, whole cluster, crashes
 	@$(BIN)/python -m pytest -n 2 --reruns 1 --only-rerun '^AssertionError: not within [0-9]+ s' --rerun-show-tracebacks -rR
 
-rights-audit: $(STAMP) cluster-binaries ## Run the tests on a cluster, and fail when the chart grants more or less than they used
+rights-audit: $(STAMP) test-binaries ## Run the tests on a cluster, and fail when the chart grants more or less than they used
 	@mkdir -p build && rm -f build/audit.log
 	@KUBELET_BRIDGE_AUDIT_TO=$(CURDIR)/build/audit.log $(BIN)/python -m pytest tests/integration tests/e2e tests/crash -n 2 --reruns 1 --only-rerun '^AssertionError: not within [0-9]+ s'
 	@$(BIN)/python -m tests.support.rightsaudit build/audit.log

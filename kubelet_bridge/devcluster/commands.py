@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 import click
 
 from kubelet_bridge.devcluster import demo
-from kubelet_bridge.devcluster.binaries import obtain
+from kubelet_bridge.devcluster.binaries import helm, obtain, old_kubectl
 from kubelet_bridge.devcluster.cluster import ComponentStatus, DevCluster
 from kubelet_bridge.devcluster.devhost.addresses import MAX_HOSTS
 from kubelet_bridge.devcluster.hostmodes import HostMode
@@ -119,13 +119,17 @@ def env(directory: Path | None) -> None:
 
 @dev.command("binaries")
 @_version_option
-def binaries_(kubernetes_version: str | None) -> None:
+@click.option("--for-tests", is_flag=True, help="Also helm and an old kubectl, which only the tests need.")
+def binaries_(kubernetes_version: str | None, for_tests: bool) -> None:
     """Find or build every program of the cluster, and print where each is."""
+    progress = Progress()
     try:
-        tools = obtain(kubernetes_version, Progress())
+        paths = obtain(kubernetes_version, progress).paths
+        if for_tests:
+            paths = paths | {"helm": helm(progress), "old-kubectl": old_kubectl(progress)}
     except BridgeError as error:
         raise click.ClickException(error.message) from error
-    for name, path in tools.paths.items():
+    for name, path in paths.items():
         click.echo(f"{name}\t{path}")
 
 
