@@ -7,9 +7,10 @@ from typing import Any
 import msgspec
 import structlog
 
-from kubelet_bridge.errors import ApiError, Conflict, NotFound
-from kubelet_bridge.kube.client import Client, PatchType
+from kubelet_bridge.errors import ApiError
+from kubelet_bridge.kube.client import Client
 from kubelet_bridge.kube.informer import Cached, Informer
+from kubelet_bridge.kube.known import patch_known
 from kubelet_bridge.model.resources import PODS
 from kubelet_bridge.translate.outage import lasting
 
@@ -60,12 +61,11 @@ class OutageTolerations:
         body = {"metadata": known, "spec": {"tolerations": _wanted(cached)}}
         async with turns:
             try:
-                raw = await self._client.patch(PODS, head.namespace, head.name, body, kind=PatchType.MERGE)
-            except (NotFound, Conflict):
-                return
+                raw = await patch_known(self._client, PODS, head.namespace, head.name, body)
             except ApiError as error:
                 if head.uid not in self._told:  # it is tried again every few seconds
                     self._told.add(head.uid)
                     log.warning("a Pod may be evicted while this bridge is away", pod=head.name, error=str(error))
                 return
-        self._pods.learn(raw)
+        if raw is not None:
+            self._pods.learn(raw)

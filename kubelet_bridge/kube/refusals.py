@@ -18,7 +18,7 @@ from kubelet_bridge.model.resources import EVENTS
 from kubelet_bridge.model.storage import ClaimPhase, PersistentVolumeClaim
 
 CLAIM_UID = "uid"
-"""The index of claims that ``Refusals`` needs."""
+"""The index of claims, by their own uid, that ``Refusals`` needs."""
 
 _SUBJECT = "subject"
 _SELECTOR = (
@@ -51,11 +51,6 @@ class _Refusal(msgspec.Struct, frozen=True, rename="camel"):
 
 
 _DECODER = msgspec.json.Decoder(_Refusal)
-
-
-def by_uid(cached: Cached) -> Iterable[str]:
-    """The indexer of ``CLAIM_UID``."""
-    return (cached.head.uid,)
 
 
 def _by_subject(cached: Cached) -> Iterable[str]:

@@ -6,13 +6,15 @@ from typing import Any, TypeVar
 
 import msgspec
 
-from kubelet_bridge.errors import Conflict, Invalid, NotFound, Transient
+from kubelet_bridge.errors import Conflict, NotFound, Transient
 from kubelet_bridge.kube.client import Client, PatchType
 from kubelet_bridge.kube.informer import Cached, Informer
-from kubelet_bridge.kube.refusals import CLAIM_UID, Refusals, by_uid
+from kubelet_bridge.kube.known import patch_known
+from kubelet_bridge.kube.refusals import CLAIM_UID, Refusals
+from kubelet_bridge.kube.uids import by_pod_uid, by_uid
 from kubelet_bridge.kube.watch import EventKind
 from kubelet_bridge.model.core import Pod
-from kubelet_bridge.model.meta import FIELD_MANAGER, LABEL_MANAGED_BY, LABEL_POD_UID, MANAGED_BY, ObjectHead, PodKey
+from kubelet_bridge.model.meta import FIELD_MANAGER, LABEL_MANAGED_BY, MANAGED_BY, ObjectHead, PodKey
 from kubelet_bridge.model.quantity import Quantity
 from kubelet_bridge.model.resources import (
     DATAVOLUMES,
@@ -56,11 +58,6 @@ _DATAVOLUME = msgspec.json.Decoder(DataVolume)
 _POD_UID = "pod-uid"
 
 
-def _by_pod_uid(cached: Cached) -> Iterable[str]:
-    uid = cached.head.labels.get(LABEL_POD_UID)
-    return (uid,) if uid else ()
-
-
 class _Answer(msgspec.Struct, frozen=True):
     kind: str = ""
 
@@ -79,7 +76,7 @@ class StorageView:
         ours = f"{LABEL_MANAGED_BY}={MANAGED_BY}"
         self.claims = Informer(client, PERSISTENTVOLUMECLAIMS, indexers={CLAIM_UID: by_uid})
         self.volumes = Informer(client, PERSISTENTVOLUMES, label_selector=ours)
-        self.datavolumes = Informer(client, DATAVOLUMES, label_selector=ours, indexers={_POD_UID: _by_pod_uid})
+        self.datavolumes = Informer(client, DATAVOLUMES, label_selector=ours, indexers={_POD_UID: by_pod_uid})
         self.refusals = Refusals(client, self.claims)
 
     @property
@@ -275,25 +272,25 @@ class StorageView:
 
     async def mark_volume(self, name: str, marks: Json, *, uid: str) -> None:
         """See ``StoragePort.mark_volume``."""
-        raw = await self._patched(PERSISTENTVOLUMES, None, name, {"metadata": {**marks, "uid": uid}})
+        raw = await patch_known(self._client, PERSISTENTVOLUMES, None, name, {"metadata": {**marks, "uid": uid}})
         self._learn_remains(self.volumes, raw)
 
     async def grow_volume(self, name: str, size: int, *, uid: str) -> None:
         """See ``StoragePort.grow_volume``."""
         capacity = {"storage": Quantity.of_bytes(size).canonical()}
         body = {"metadata": {"uid": uid}, "spec": {"capacity": capacity}}
-        self._learn_remains(self.volumes, await self._patched(PERSISTENTVOLUMES, None, name, body))
+        self._learn_remains(self.volumes, await patch_known(self._client, PERSISTENTVOLUMES, None, name, body))
 
     async def grow_claim(self, namespace: str, name: str, size: int, *, uid: str) -> None:
         """See ``StoragePort.grow_claim``."""
         requests = {"storage": Quantity.of_bytes(size).canonical()}
         body = {"metadata": {"uid": uid}, "spec": {"resources": {"requests": requests}}}
-        self._learn_remains(self.claims, await self._patched(PERSISTENTVOLUMECLAIMS, namespace, name, body))
+        self._learn_remains(self.claims, await patch_known(self._client, PERSISTENTVOLUMECLAIMS, namespace, name, body))
 
     async def patch_claim_status(self, claim: PersistentVolumeClaim, patch: Json) -> None:
         """See ``StoragePort.patch_claim_status``."""
         metadata = claim.metadata
-        raw = await self._patched(
+        raw = await patch_known(self._client,
             PERSISTENTVOLUMECLAIMS, metadata.namespace, metadata.name, patch, kind=PatchType.STRATEGIC,
             subresource="status",
         )  # fmt: skip
@@ -304,22 +301,8 @@ class StorageView:
         metadata = claim.metadata
         known = {"uid": metadata.uid, "resourceVersion": metadata.resource_version}
         body = {"metadata": {**known, "annotations": {ANNOTATION_SELECTED_NODE: None}}}
-        raw = await self._patched(PERSISTENTVOLUMECLAIMS, metadata.namespace, metadata.name, body)
+        raw = await patch_known(self._client, PERSISTENTVOLUMECLAIMS, metadata.namespace, metadata.name, body)
         self._learn_remains(self.claims, raw)
-
-    async def _patched(
-        self, resource: Resource, namespace: str | None, name: str, body: Json, *,
-        kind: PatchType = PatchType.MERGE, subresource: str | None = None,
-    ) -> bytes | None:  # fmt: skip
-        """The answer; None when the object is another one, or is not as we know it, or is gone."""
-        try:
-            return await self._client.patch(resource, namespace, name, body, kind=kind, subresource=subresource)
-        except (NotFound, Conflict):
-            return None
-        except Invalid as error:
-            if "metadata.uid" in error.message:
-                return None
-            raise
 
     async def delete_datavolume(self, namespace: str, name: str, *, uid: str) -> None:
         """See ``StoragePort.delete_datavolume``."""

@@ -16,9 +16,11 @@ from kubelet_bridge.kube.disksizes import DiskSizes
 from kubelet_bridge.kube.diskturns import DiskTurns
 from kubelet_bridge.kube.informer import Cached, Informer
 from kubelet_bridge.kube.inputs import InputReader
+from kubelet_bridge.kube.known import patch_known
 from kubelet_bridge.kube.outages import by_outage
 from kubelet_bridge.kube.overheads import by_overhead
 from kubelet_bridge.kube.tokens import TokenRequester
+from kubelet_bridge.kube.uids import by_pod_uid, by_uid
 from kubelet_bridge.kube.watch import EventKind
 from kubelet_bridge.model.core import Pod
 from kubelet_bridge.model.goldenimage import Disk, Origin, Shelf
@@ -57,15 +59,6 @@ _LAUNCHER = msgspec.json.Decoder(Launcher)
 _HEAD = msgspec.json.Decoder(ObjectHead)
 
 
-def _by_uid(cached: Cached) -> Iterable[str]:
-    return (cached.head.uid,)
-
-
-def _by_pod_uid(cached: Cached) -> Iterable[str]:
-    uid = cached.head.labels.get(LABEL_POD_UID)
-    return (uid,) if uid else ()
-
-
 class NodeView:
     """Four informers and the requests around them. Satisfies ``reconcile.ports.ClusterPort``.
 
@@ -80,11 +73,11 @@ class NodeView:
     def __init__(self, client: Client, node_name: str) -> None:
         self._client = client
         ours = f"{LABEL_NODE}={label_value(node_name)}"
-        indexers = {"pod-uid": _by_pod_uid}
+        indexers = {"pod-uid": by_pod_uid}
         machines = {**indexers, CLAIM_INDEX: by_claim}
         self.pods = Informer(
             client, PODS, field_selector=f"spec.nodeName={node_name}",
-            indexers={"uid": _by_uid, outages.INDEX: by_outage, overheads.INDEX: by_overhead},
+            indexers={"uid": by_uid, outages.INDEX: by_outage, overheads.INDEX: by_overhead},
         )  # fmt: skip
         self.vms = Informer(client, VIRTUALMACHINES, label_selector=ours, indexers=machines)
         self.vmis = Informer(client, VIRTUALMACHINEINSTANCES, label_selector=ours, indexers=machines)
@@ -341,18 +334,11 @@ class NodeView:
             return
 
     async def patch_status(self, key: PodKey, patch: dict[str, Any]) -> Pod | None:
-        """See ``ClusterPort.patch_status``. Another uid is answered with 422: ``metadata.uid`` is immutable."""
-        try:
-            raw = await self._client.patch(
-                PODS, key.namespace, key.name, patch, kind=PatchType.STRATEGIC, subresource="status"
-            )
-        except (NotFound, Conflict):
-            return None
-        except Invalid as error:
-            if "metadata.uid" in error.message:
-                return None
-            raise
-        return _POD.decode(self.pods.learn(raw).raw)
+        """See ``ClusterPort.patch_status``."""
+        raw = await patch_known(
+            self._client, PODS, key.namespace, key.name, patch, kind=PatchType.STRATEGIC, subresource="status"
+        )
+        return None if raw is None else _POD.decode(self.pods.learn(raw).raw)
 
     async def delete_pod(self, key: PodKey) -> None:
         """See ``ClusterPort.delete_pod``."""
